@@ -1,0 +1,61 @@
+# Everything starts here. `make reproduce` and `make test` need nothing but make, a C library and Python 3.11 (or uv, which fetches it).
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := bash
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+RUN := OMP_NUM_THREADS=1 $(PYTHON)
+# uv from the PATH, or from a small environment of its own.
+UV := $(shell command -v uv 2>/dev/null || echo $(VENV)-uv/bin/uv)
+export UV_PYTHON_PREFERENCE ?= system
+
+.PHONY: help env env-dev reproduce test test-slow lint bench lock clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: $(VENV)/.run  ## the environment of the main job
+env-dev: $(VENV)/.dev  ## the same with the tools for tests and lint
+
+$(VENV)-uv/bin/uv:
+	python3 -m venv $(VENV)-uv
+	$(VENV)-uv/bin/python -m pip install --quiet --require-hashes -r requirements/uv.txt
+
+$(PYTHON): | $(UV)
+	$(UV) venv --quiet --python 3.11 $(VENV)
+
+$(VENV)/.run: requirements/run.txt pyproject.toml | $(PYTHON)
+	$(UV) pip install --quiet --python $(PYTHON) --require-hashes -r requirements/run.txt
+	$(UV) pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+	$(UV) pip install --quiet --python $(PYTHON) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+reproduce: $(VENV)/.run  ## Table 1 over all folds (ARGS="--cache DIR --out runs/NAME" for your own cohort)
+	@$(PYTHON) -m seizurelit.reproduce $(ARGS)
+
+test: $(VENV)/.dev  ## the tests, without the slow ones
+	$(RUN) -m pytest -q -n 2 -m "not slow" $(ARGS)
+
+test-slow: $(VENV)/.dev  ## the tests that take minutes
+	$(RUN) -m pytest -q -m slow $(ARGS)
+
+lint: $(VENV)/.dev  ## style, types and import contracts
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+bench: $(VENV)/.dev  ## speed, as ratios measured by turns
+	$(RUN) -m bench $(ARGS)
+
+lock: | $(UV)  ## resolve pyproject.toml anew into requirements/*.txt, with hashes
+	$(UV) pip compile --quiet --upgrade --python-version 3.11 --generate-hashes --no-header --constraints requirements/constraints.txt --extra dev --output-file requirements/dev.txt pyproject.toml
+	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --constraints requirements/dev.txt --output-file requirements/run.txt pyproject.toml
+	echo uv | $(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --output-file requirements/uv.txt -
+
+clean:  ## remove the environment and everything that tools wrote (not runs/)
+	rm -rf $(VENV) $(VENV)-uv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

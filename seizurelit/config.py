@@ -1,0 +1,258 @@
+"""What can be chosen: frozen dataclasses for every front door.
+
+A default without a source in the paper is ours and stands in METHOD order: windows, inputs, augmentation, networks, distillation,
+optimiser. The resolved `Training` is saved with a run; its hash, together with those of the cohort and the cache, is the run's id.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from seizurelit.errors import InputError
+
+Stream = Literal["pose", "face"]
+Model = Literal["agcn", "tcn", "agcn_kd"]
+Preset = Literal["fast", "paper"]
+
+STREAMS: tuple[str, ...] = ("pose", "face")
+MODELS: tuple[str, ...] = ("agcn", "tcn", "agcn_kd")
+OWN_SIGN = {"pose": "dystonia", "face": "emotion"}
+
+RESEARCH_USE = (
+    "Research use only. Not a medical device; not for diagnosis, lateralisation or surgical decisions. "
+    "Trained on trimmed hyperkinetic seizures."
+)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The clips that a network sees; the loss and the score are of a seizure's mean logit over its windows.
+
+    Attributes:
+        frames: length of a window, in frames of the network's input (after `step`).
+        per_seizure: windows drawn at random from a seizure for each training step.
+        stride: distance between the starts of the windows that are scored, in frames of the network's input.
+        step: every how many frames of the stream the network sees one; 1 keeps the stream's own rate.
+    """
+
+    frames: int = 300
+    per_seizure: int = 4
+    stride: int = 150
+    step: int = 1
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What of the keypoints the network is given.
+
+    Attributes:
+        features: any of joint, bone (child minus parent) and motion (next frame minus this one), stacked as channels.
+        confidence: append the confidence as a channel; where it is 0 the joint is missing and its coordinates are 0.
+        root_velocity: append the velocity of the root, in unit lengths a second, to every joint.
+        facing: turn each clip about the vertical axis until its median shoulder or hip line lies along x (3D skeletons only).
+        condition: column of the cohort that every model is told, as constant one-hot channels (an exercise, a camera).
+    """
+
+    features: tuple[Literal["joint", "bone", "motion"], ...] = ("joint",)
+    confidence: bool = True
+    root_velocity: bool = False
+    facing: bool = False
+    condition: str | None = None
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of a training window; a draw is shared by all frames of the window.
+
+    Attributes:
+        flip: probability of a left/right flip with its joints swapped.
+        rotation: largest angle in radians, uniform, about the vertical axis (3D) or in the plane (2D).
+        scale: largest relative change of size, uniform.
+        speed: largest relative change of speed, uniform; 0 keeps the clock.
+        noise: standard deviation of independent noise a coordinate, in unit lengths.
+        joint_dropout: probability that a joint is missing throughout the window.
+        feature_dropout: probability that a channel of the appearance features is 0 throughout the window.
+    """
+
+    flip: float = 0.5
+    rotation: float = 0.3
+    scale: float = 0.1
+    speed: float = 0.0
+    noise: float = 0.0
+    joint_dropout: float = 0.05
+    feature_dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class Agcn:
+    """The adaptive graph convolutional network (Shi et al., CVPR 2019).
+
+    Attributes:
+        variant: ten_block is the published 2s-AGCN stream; small has four blocks, for few videos and for two cores.
+        adaptive: learn the adjacency (A+B+C); false keeps the fixed graph A, the GCN that the paper contrasts it with.
+        dropout: before the classifier.
+    """
+
+    variant: Literal["ten_block", "small"] = "ten_block"
+    adaptive: bool = True
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class Tcn:
+    """The temporal convolutional network (Bai et al., 2018), not causal.
+
+    Attributes:
+        input: appearance features, or the stream's keypoints for cohorts without any appearance.
+        channels: width of every level.
+        levels: residual blocks, with dilations 1, 2, 4, …
+        kernel: frames a convolution sees.
+        dropout: after every convolution.
+    """
+
+    input: Literal["appearance", "keypoints"] = "appearance"
+    channels: int = 64
+    levels: int = 6
+    kernel: int = 3
+    dropout: float = 0.2
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """L = (1-alpha)·CE + alpha·T²·KL(teacher ‖ student) on the seizures' logits (Hinton et al., 2015).
+
+    Attributes:
+        alpha: weight of the teacher; 0 is the control without one.
+        temperature: T.
+        cross_fitted: take a training subject's teacher logits from a TCN that did not see that subject.
+        groups: groups of subjects for cross-fitting.
+    """
+
+    alpha: float = 0.5
+    temperature: float = 4.0
+    cross_fitted: bool = False
+    groups: int = 3
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """How the weights are fitted; the number of epochs is fixed, nothing is chosen on a held-out subject.
+
+    Attributes:
+        name: adamw, or sgd with Nesterov momentum 0.9 as in 2s-AGCN.
+        lr: highest learning rate; a cosine takes it to 0.
+        weight_decay: decoupled for adamw, L2 for sgd.
+        epochs: passes over the fold's training seizures.
+        batch: seizures a step.
+        label_smoothing: of the cross-entropy.
+        mixup: parameter of the Beta distribution that mixes the seizures of a batch; 0 mixes none.
+        average: share of the last epochs whose weights are averaged; 0 keeps the last weights.
+    """
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 1e-4
+    epochs: int = 50
+    batch: int = 8
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    average: float = 0.0
+
+
+@dataclass(frozen=True)
+class Training:
+    """All that decides the bits of a trained fold, apart from the data and the seed.
+
+    Attributes:
+        windows: the clips.
+        inputs: the channels.
+        augmentation: the random changes.
+        agcn: the keypoint network.
+        tcn: the appearance network.
+        distillation: from tcn to agcn_kd.
+        optimiser: how they are fitted.
+        balance: weigh the loss so that both classes, and the subjects within a class, count alike.
+        threshold: half is 0.5; inner is chosen for balanced accuracy on the fold's inner validation subjects.
+        precision: Lightning's name, such as 32-true or bf16-mixed.
+        threads: CPU threads a job.
+        trainer: further arguments of Lightning's Trainer, as --trainer.NAME VALUE.
+        grid: settings to choose from on the inner validation subjects, each a mapping such as {optimiser.lr: 0.003}.
+    """
+
+    windows: Windows = field(default_factory=Windows)
+    inputs: Inputs = field(default_factory=Inputs)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    agcn: Agcn = field(default_factory=Agcn)
+    tcn: Tcn = field(default_factory=Tcn)
+    distillation: Distillation = field(default_factory=Distillation)
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    balance: bool = True
+    threshold: Literal["half", "inner"] = "half"
+    precision: str = "32-true"
+    threads: int = 1
+    trainer: dict[str, Any] = field(default_factory=dict)
+    grid: list[dict[str, Any]] = field(default_factory=list)
+
+
+def with_overrides(training: Training, overrides: Mapping[str, Any]) -> Training:
+    """The settings with some replaced.
+
+    Args:
+        training: the settings.
+        overrides: dotted names to values, such as {"optimiser.lr": 0.003}.
+
+    Raises:
+        InputError: a name that no setting has, or a value of another type; all of them, a line each.
+    """
+    faults = []
+    for name, value in overrides.items():
+        group, _, leaf = name.rpartition(".")
+        target = getattr(training, group, None) if group else training
+        if not dataclasses.is_dataclass(target) or leaf not in {entry.name for entry in dataclasses.fields(target)}:
+            faults.append(f"{name}: no such setting; see --help for their names")
+            continue
+        old = getattr(target, leaf)
+        new = tuple(value) if isinstance(old, tuple) and isinstance(value, list) else value
+        if isinstance(old, float) and isinstance(new, int) and not isinstance(new, bool):
+            new = float(new)
+        if old is not None and (not isinstance(new, type(old)) or isinstance(new, bool) != isinstance(old, bool)):
+            faults.append(f"{name}: {value!r} is not of the kind of {old!r}")
+            continue
+        changed = dataclasses.replace(target, **{leaf: new})  # type: ignore[type-var]
+        training = dataclasses.replace(training, **{group: changed}) if group else changed  # type: ignore[assignment]
+    if faults:
+        raise InputError(*faults)
+    return training
+
+
+def training_from_json(fields: Mapping[str, Any]) -> Training:
+    """The settings that `dataclasses.asdict` and JSON made a mapping of."""
+    groups = {entry.name: entry.default_factory for entry in dataclasses.fields(Training)}
+    ready: dict[str, Any] = {}
+    for name, value in fields.items():
+        factory = groups.get(name)
+        if isinstance(value, Mapping) and dataclasses.is_dataclass(factory):
+            ready[name] = factory(
+                **{key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
+            )
+        else:
+            ready[name] = value
+    return Training(**ready)
+
+
+def as_json(config: object) -> str:
+    """One canonical JSON text of a configuration dataclass: sorted keys, no spaces."""
+    if not dataclasses.is_dataclass(config) or isinstance(config, type):
+        msg = f"not a configuration: {config!r}"
+        raise TypeError(msg)
+    return json.dumps(dataclasses.asdict(config), sort_keys=True, separators=(",", ":"))
+
+
+def digest(*texts: str) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of the texts, joined by newlines."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]

@@ -1,0 +1,147 @@
+"""Random changes of training windows: drawn for a whole batch at once, each shared by all frames of its window.
+
+Drawing is apart from applying: a `Draw` holds every random number of a batch, drawn on the CPU in one fixed order, so that the
+same seed and epoch give the same batch on any device and for any choice of modalities. Axes: B seizures, W windows of each, T frames,
+V joints, C of x, y, z, D features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from seizurelit.cohort.skeleton import Skeleton
+from seizurelit.config import Augmentation
+from seizurelit.data.normalise import rotate, turned_plane
+from seizurelit.errors import InputError
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The random numbers of a batch's windows.
+
+    Attributes:
+        speed: (B, W) factor of the clock.
+        flip: (B, W) bool.
+        angle: (B, W) radians.
+        scale: (B, W) factor of size.
+        noise_seed: seeds the noise, which is drawn only where it is wanted.
+        joint_seed: likewise the joints to drop.
+        feature_seed: likewise the features to drop.
+    """
+
+    speed: Tensor
+    flip: Tensor
+    angle: Tensor
+    scale: Tensor
+    noise_seed: int
+    joint_seed: int
+    feature_seed: int
+
+
+def draw(settings: Augmentation, seizures: int, windows: int, generator: torch.Generator) -> Draw:
+    """Draw the changes of a batch.
+
+    Args:
+        settings: their ranges.
+        seizures: B.
+        windows: W.
+        generator: on the CPU; it is advanced by the same amount whatever the settings.
+    """
+    uniform = torch.rand(4, seizures, windows, generator=generator)
+    noise, joints, features = torch.randint(2**62, (3,), generator=generator).tolist()
+    centred = 2 * uniform[1:] - 1
+    return Draw(
+        flip=uniform[0] < settings.flip,
+        angle=centred[0] * settings.rotation,
+        scale=1 + centred[1] * settings.scale,
+        speed=1 + centred[2] * settings.speed,
+        noise_seed=noise,
+        joint_seed=joints,
+        feature_seed=features,
+    )
+
+
+def refuse_flip(settings: Augmentation, classes: tuple[str, ...]) -> None:
+    """Classes that name a side are not what they were after a left/right flip.
+
+    Raises:
+        InputError: there is such a class and flips are asked for.
+    """
+    sided = [name for name in classes if any(side in name.lower() for side in ("left", "right"))]
+    if sided and settings.flip > 0:
+        msg = f"--augmentation.flip {settings.flip}: would turn the class {', '.join(sided)} into its opposite; give --augmentation.flip 0"
+        raise InputError(msg)
+
+
+def mirror(points: Tensor, skeleton: Skeleton) -> Tensor:
+    """Change the sign of the lateral axis of (…, C)."""
+    sign = torch.ones(points.shape[-1], dtype=points.dtype, device=points.device)
+    sign[turned_plane(skeleton)[0]] = -1
+    return points * sign
+
+
+def flip_keypoints(keypoints: Tensor, confidence: Tensor, skeleton: Skeleton) -> tuple[Tensor, Tensor]:
+    """Mirror left and right: the lateral axis changes its sign and paired joints swap. Twice is the identity.
+
+    Args:
+        keypoints: (…, T, V, C) relative to the root.
+        confidence: (…, T, V).
+        skeleton: the pairs.
+    """
+    swap = torch.tensor(skeleton.flip_permutation, device=keypoints.device)
+    return mirror(keypoints.index_select(-2, swap), skeleton), confidence.index_select(-1, swap)
+
+
+def augment_keypoints(
+    keypoints: Tensor, confidence: Tensor, path: Tensor, drawn: Draw, settings: Augmentation, skeleton: Skeleton
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Flip, rotate, scale, add noise, drop joints.
+
+    Args:
+        keypoints: (B, W, T, V, C) normalised, 0 where missing.
+        confidence: (B, W, T, V), 0 where missing.
+        path: (B, W, T, C) of the root in unit lengths.
+        drawn: the batch's random numbers, on the tensors' device or the CPU.
+        settings: their ranges; what is 0 costs nothing.
+        skeleton: pairs and axes.
+
+    Returns:
+        The three, changed.
+    """
+    device = keypoints.device
+    if settings.flip > 0:
+        chosen = drawn.flip.to(device)[..., None, None]
+        flipped, swapped = flip_keypoints(keypoints, confidence, skeleton)
+        keypoints = torch.where(chosen.unsqueeze(-1), flipped, keypoints)
+        confidence = torch.where(chosen, swapped, confidence)
+        path = torch.where(chosen, mirror(path, skeleton), path)
+    if settings.rotation > 0:
+        angle = drawn.angle.to(device)
+        keypoints, path = rotate(keypoints, angle, skeleton), rotate(path, angle, skeleton)
+    if settings.scale > 0:
+        factor = drawn.scale.to(device)[..., None, None]
+        keypoints, path = keypoints * factor.unsqueeze(-1), path * factor
+    if settings.noise > 0:
+        generator = torch.Generator().manual_seed(drawn.noise_seed)
+        noise = torch.randn(keypoints.shape, generator=generator).to(device)
+        keypoints = keypoints + settings.noise * noise * (confidence > 0).unsqueeze(-1)
+    if settings.joint_dropout > 0:
+        generator = torch.Generator().manual_seed(drawn.joint_seed)
+        B, W, _, V = confidence.shape
+        kept = (torch.rand(B, W, 1, V, generator=generator) >= settings.joint_dropout).to(device)
+        confidence = confidence * kept
+        keypoints = keypoints * kept.unsqueeze(-1)
+    return keypoints, confidence, path
+
+
+def augment_appearance(appearance: Tensor, drawn: Draw, settings: Augmentation) -> Tensor:
+    """Drop features of (B, W, T, D) throughout a window and scale up the others, as dropout does."""
+    if settings.feature_dropout > 0:
+        generator = torch.Generator().manual_seed(drawn.feature_seed)
+        B, W, _, D = appearance.shape
+        kept = torch.rand(B, W, 1, D, generator=generator) >= settings.feature_dropout
+        appearance = appearance * (kept / max(1 - settings.feature_dropout, 1e-6)).to(appearance.device)
+    return appearance

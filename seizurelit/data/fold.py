@@ -1,0 +1,355 @@
+"""The batches of one fold: windows of its training subjects, drawn anew each epoch, and all windows of those it holds out.
+
+The tensors of all seizures are in memory; a batch is gathered, normalised and augmented whole, without a sample's round through Python and
+without workers, so that it depends on the seed and the epoch alone. Axes: B seizures, W windows of each, T frames, V joints, C
+channels, D features.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from seizurelit.cohort.leak import Guard
+from seizurelit.cohort.plan import Fold
+from seizurelit.cohort.skeleton import Skeleton
+from seizurelit.config import Training
+from seizurelit.data.augment import Draw, augment_appearance, augment_keypoints, draw, refuse_flip
+from seizurelit.data.inputs import channels_in, keypoint_channels
+from seizurelit.data.normalise import face_camera, normalise
+from seizurelit.data.store import SeizureStore
+from seizurelit.data.windows import draw_starts, scoring_starts
+from seizurelit.errors import InputError
+
+WINDOWS_A_BATCH = 64
+"""Windows that are scored together, unless one seizure has more."""
+
+
+class Batch(NamedTuple):
+    """Windows of B seizures.
+
+    Attributes:
+        keypoints: (B, W, C, T, V) float32, channels last in memory; None where the store holds none.
+        keypoints_mask: (B, W, T) bool, false for padding.
+        appearance: (B, W, D, T') float32; None where the store holds none.
+        appearance_mask: (B, W, T') bool.
+        window_mask: (B, W) bool, false for a window that only fills the batch.
+        label: (B,) long.
+        weight: (B,) float32; 1 on average over the fold's training seizures.
+        seizure: (B,) long, index into the store.
+    """
+
+    keypoints: Tensor | None
+    keypoints_mask: Tensor | None
+    appearance: Tensor | None
+    appearance_mask: Tensor | None
+    window_mask: Tensor
+    label: Tensor
+    weight: Tensor
+    seizure: Tensor
+
+
+def seizure_weights(labels: Tensor, subjects: Sequence[str]) -> Tensor:
+    """Loss weights under which classes count alike, subjects within a class, and a subject's seizures within that.
+
+    Args:
+        labels: (n,) class indices.
+        subjects: whose each is.
+
+    Returns:
+        (n,) float32 with mean 1.
+
+    Example:
+        >>> seizure_weights(torch.tensor([0, 0, 0, 1]), ["a", "a", "b", "c"])
+        tensor([0.5000, 0.5000, 1.0000, 2.0000])
+    """
+    groups = list(zip(labels.tolist(), subjects, strict=True))
+    seizures = Counter(groups)
+    members = Counter(label for label, _ in seizures)
+    share = [1 / (len(members) * members[label] * seizures[label, subject]) for label, subject in groups]
+    return torch.tensor(share, dtype=torch.float32) * len(share)
+
+
+class _Batches:
+    """An iterable with a length, which is all that Lightning asks of a dataloader."""
+
+    def __init__(self, length: int, batches: Callable[[], Iterator[Batch]]) -> None:
+        self.length = length
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.batches()
+
+
+class FoldDataModule(pl.LightningDataModule):
+    """One fold of a store.
+
+    Args:
+        store: all seizures, those of held-out subjects too; they are gathered for scoring alone.
+        fold: who is held out.
+        training: windows, inputs, augmentation, batch size, balance.
+        seed: of order, windows and augmentation.
+        inner: hold the validation subjects out of training, and score them instead of the test subjects.
+
+    Raises:
+        SubjectLeakError: a subject to train on, or one that the extraction's weights saw, is held out.
+        InputError: nothing to train on, flips of classes that name a side, a stride that skips frames, a root velocity without a root.
+    """
+
+    def __init__(self, store: SeizureStore, fold: Fold, training: Training, *, seed: int, inner: bool = False) -> None:
+        super().__init__()
+        self.store = store
+        self.fold = fold
+        self.training = training
+        self.seed = seed
+        self.guard = Guard.of(fold, inner=inner)
+        self.guard.admit(store.extraction_saw, f"the extraction of the {store.stream} tensors")
+        train = fold.inner_train if inner else fold.train
+        self.guard.admit(train, "the training data")
+        refuse_flip(training.augmentation, store.classes)
+        windows = training.windows
+        if min(windows.frames, windows.stride, windows.step, windows.per_seizure) < 1 or windows.stride > windows.frames:
+            msg = f"--windows: all must be 1 or more and stride no longer than frames, so that every frame is scored; not {windows}"
+            raise InputError(msg)
+        if training.inputs.root_velocity and store.stream == "pose" and store.keypoints is not None and store.root is None:
+            msg = "--inputs.root_velocity: not every seizure has the tensor pose.root; extract or ingest it, or leave the option out"
+            raise InputError(msg)
+        self.train_indices = store.indices(train)
+        self.held_out_indices = store.indices(fold.validation if inner else fold.test)
+        if not len(self.train_indices):
+            msg = f"fold {fold.name}: no training subject has a rated and extracted seizure; extract or ingest more"
+            raise InputError(msg)
+        self.weights = torch.ones(len(store.seizures))
+        if training.balance:
+            subjects = [store.subjects[index] for index in self.train_indices.tolist()]
+            self.weights[self.train_indices] = seizure_weights(store.labels[self.train_indices], subjects)
+        self._lengths = store.lengths
+
+    @property
+    def subjects_seen(self) -> tuple[str, ...]:
+        """All whose data reach what is fitted on this fold, directly or through the extraction's weights; sorted."""
+        trained = {self.store.subjects[index] for index in self.train_indices.tolist()}
+        return tuple(sorted(trained.union(self.store.extraction_saw)))
+
+    @property
+    def classes(self) -> int:
+        """K."""
+        return len(self.store.classes)
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The joints of the keypoints; ValueError where there are none."""
+        if self.store.skeleton is None:
+            msg = "the store holds no keypoints"
+            raise ValueError(msg)
+        return self.store.skeleton
+
+    @property
+    def joints(self) -> int:
+        """V."""
+        return len(self.skeleton.joints)
+
+    @property
+    def keypoint_channels(self) -> int:
+        """C of a batch's keypoints."""
+        return channels_in(self.training.inputs, self.skeleton, len(self.store.conditions))
+
+    @property
+    def appearance_channels(self) -> int:
+        """D of a batch's appearance features; ValueError where there are none."""
+        if self.store.appearance is None:
+            msg = "the store holds no appearance features"
+            raise ValueError(msg)
+        return self.store.appearance.shape[1] + len(self.store.conditions)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Training batches in an epoch."""
+        return -(-len(self.train_indices) // self.training.optimiser.batch)
+
+    def seizure_name(self, index: int) -> str:
+        """The seizure of a batch's index."""
+        return self.store.seizures[index]
+
+    def training_batches(self, epoch: int) -> Iterator[Batch]:
+        """The batches of an epoch: every training seizure once, in batches as equal in size as can be.
+
+        Args:
+            epoch: from 0; with the seed it decides every random number.
+        """
+        settings, windows = self.training.augmentation, self.training.windows
+        key = hashlib.sha256(f"{self.seed}/{epoch}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(key[:7], "big"))
+        order = self.train_indices[torch.randperm(len(self.train_indices), generator=generator)]
+        for index in order.tensor_split(self.steps_per_epoch):
+            self.guard.admit((self.store.subjects[i] for i in index.tolist()), "a training batch")
+            drawn = draw(settings, len(index), windows.per_seizure, generator)
+            span = ((windows.frames - 1) * windows.step * drawn.speed).ceil().long() + 1
+            starts = draw_starts(self._lengths[index], span, windows.per_seizure, generator)
+            yield self._batch(index, starts, torch.ones_like(starts, dtype=torch.bool), drawn)
+
+    def held_out_batches(self) -> Iterator[Batch]:
+        """All windows of every held-out seizure, the windows of a seizure in one batch, without augmentation."""
+        for indices, starts in self._scoring_plan():
+            widest = max(map(len, starts))
+            padded = torch.stack([torch.nn.functional.pad(part, (0, widest - len(part))) for part in starts])
+            mask = torch.arange(widest) < torch.tensor([len(part) for part in starts]).unsqueeze(1)
+            yield self._batch(torch.tensor(indices), padded, mask, None)
+
+    def train_dataloader(self) -> _Batches:
+        """Ready batches of the Trainer's present epoch."""
+
+        def batches() -> Iterator[Batch]:
+            return self.training_batches(self.trainer.current_epoch if self.trainer is not None else 0)
+
+        return _Batches(self.steps_per_epoch, batches)
+
+    def test_dataloader(self) -> _Batches:
+        """Ready batches of the held-out seizures."""
+        return _Batches(len(self._scoring_plan()), self.held_out_batches)
+
+    def predict_dataloader(self) -> _Batches:
+        """As `test_dataloader`."""
+        return self.test_dataloader()
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Move a batch, if it is not there: on a CPU Lightning's own walk over it costs more than the work."""
+        if device.type == "cpu":
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+    def _scoring_plan(self) -> list[tuple[list[int], list[Tensor]]]:
+        """Held-out seizures and their windows' starts, seizures of like length together, so that little is padded."""
+        windows = self.training.windows
+        starts = {
+            index: windows.step
+            * scoring_starts(-(-int(self._lengths[index]) // windows.step), windows.frames, windows.stride)
+            for index in self.held_out_indices.tolist()
+        }
+        plan: list[tuple[list[int], list[Tensor]]] = []
+        for index in sorted(starts, key=lambda index: (len(starts[index]), index)):
+            if not plan or (len(plan[-1][0]) + 1) * len(starts[index]) > WINDOWS_A_BATCH:
+                plan.append(([], []))
+            plan[-1][0].append(index)
+            plan[-1][1].append(starts[index])
+        return plan
+
+    def _batch(self, index: Tensor, starts: Tensor, window_mask: Tensor, drawn: Draw | None) -> Batch:
+        keypoints, keypoints_mask = self._keypoints(index, starts, drawn)
+        appearance, appearance_mask = self._appearance(index, starts, drawn)
+        return Batch(
+            keypoints,
+            keypoints_mask,
+            appearance,
+            appearance_mask,
+            window_mask,
+            self.store.labels[index],
+            self.weights[index],
+            index,
+        )
+
+    def _keypoints(self, index: Tensor, starts: Tensor, drawn: Draw | None) -> tuple[Tensor | None, Tensor | None]:
+        """(B, W, C, T, V) and (B, W, T) of the windows that start at (B, W) frames."""
+        store, training = self.store, self.training
+        if store.keypoints is None or store.confidence is None or store.offsets is None:
+            return None, None
+        windows, inputs, skeleton = training.windows, training.inputs, self.skeleton
+        speed = drawn.speed if drawn is not None and training.augmentation.speed > 0 else None
+        clock = _Clock.of(index, starts, windows.frames, windows.step, speed, store.offsets)
+        keypoints, confidence = clock.keypoints(store.keypoints, store.confidence)
+        root = None if store.root is None else clock.read(store.root)
+        keypoints, path = normalise(keypoints, confidence > 0, root, skeleton)
+        if inputs.facing:
+            keypoints, path = face_camera(keypoints, path, confidence > 0, skeleton)
+        if drawn is not None:
+            keypoints, confidence, path = augment_keypoints(
+                keypoints, confidence, path, drawn, training.augmentation, skeleton
+            )
+        condition = None if store.condition is None else store.condition[index]
+        fps = store.fps / windows.step
+        channels = keypoint_channels(
+            keypoints, confidence, path, clock.real, condition, inputs=inputs, skeleton=skeleton, fps=fps
+        )
+        return channels, clock.real
+
+    def _appearance(self, index: Tensor, starts: Tensor, drawn: Draw | None) -> tuple[Tensor | None, Tensor | None]:
+        """(B, W, D, T') and (B, W, T') over the same seconds as the keypoints.
+
+        The features keep their own rate, unless it is above the one at which the network sees keypoints.
+        """
+        store, training = self.store, self.training
+        if store.appearance is None or store.appearance_offsets is None or store.appearance_fps is None:
+            return None, None
+        windows = training.windows
+        ratio = store.appearance_fps / store.fps
+        step = max(1, round(windows.step * ratio))
+        frames = max(1, round(windows.frames * windows.step * ratio / step))
+        speed = drawn.speed if drawn is not None and training.augmentation.speed > 0 else None
+        first = (starts * ratio).round().long()
+        clock = _Clock.of(index, first, frames, step, speed, store.appearance_offsets)
+        appearance = clock.read(store.appearance) * clock.real.unsqueeze(-1)
+        if drawn is not None:
+            appearance = augment_appearance(appearance, drawn, training.augmentation)
+        if store.condition is not None:
+            constant = store.condition[index][:, None, None, :].expand(*clock.real.shape, -1)
+            appearance = torch.cat([appearance, constant * clock.real.unsqueeze(-1)], dim=-1)
+        return appearance.transpose(-1, -2), clock.real
+
+
+class _Clock(NamedTuple):
+    """Which stored frames a batch's windows read. What lies past a seizure's end reads its last frame and is not real.
+
+    Attributes:
+        now: (B, W, T) rows of the stored tensor.
+        after: the row that follows each, None without interpolation.
+        share: (B, W, T) how far between the two, None likewise.
+        real: (B, W, T) bool.
+    """
+
+    now: Tensor
+    after: Tensor | None
+    share: Tensor | None
+    real: Tensor
+
+    @classmethod
+    def of(cls, index: Tensor, starts: Tensor, frames: int, step: int, speed: Tensor | None, offsets: Tensor) -> _Clock:
+        """The rows of windows of `frames` that start at (B, W) frames of seizures (B,), at (B, W) speeds."""
+        first = offsets[index][:, None, None]
+        last = (offsets[index + 1] - offsets[index])[:, None, None] - 1
+        ticks = torch.arange(frames) * step
+        if speed is None:
+            position = starts.unsqueeze(-1) + ticks
+            return cls(first + position.minimum(last), None, None, position <= last)
+        exact = starts.unsqueeze(-1) + ticks * speed.unsqueeze(-1)
+        position = exact.floor().long()
+        share = exact - position
+        return cls(first + position.minimum(last), first + (position + 1).minimum(last), share, exact <= last)
+
+    def read(self, stored: Tensor) -> Tensor:
+        """(B, W, T, …) float32 of a stored (ΣT, …)."""
+        now = stored.index_select(0, self.now.flatten()).view(*self.now.shape, *stored.shape[1:]).float()
+        if self.after is None or self.share is None:
+            return now
+        after = stored.index_select(0, self.after.flatten()).view(now.shape).float()
+        return torch.lerp(now, after, self.share.view(*self.share.shape, *(1,) * (stored.ndim - 1)))
+
+    def keypoints(self, stored: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor]:
+        """Keypoints (B, W, T, V, C) and confidence (B, W, T, V); both 0 in padding and where a joint is missing.
+
+        Between two frames of which one misses the joint, the other's position is taken.
+        """
+        seen = self.read(confidence) * self.real.unsqueeze(-1)
+        points = self.read(stored)
+        if self.share is not None:
+            share = self.read((confidence > 0).float())
+            points = points / share.unsqueeze(-1).clamp(min=1e-6)
+        return points * (seen > 0).unsqueeze(-1), seen

@@ -1,0 +1,115 @@
+"""The channels that a keypoint network sees: joint, bone, motion, velocity of the root, confidence, condition."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from seizurelit.cohort.skeleton import Skeleton
+from seizurelit.config import Inputs
+
+
+def channels_in(inputs: Inputs, skeleton: Skeleton, conditions: int = 0) -> int:
+    """How many channels `keypoint_channels` makes.
+
+    Args:
+        inputs: which.
+        skeleton: its dimensions.
+        conditions: number of values of the condition.
+    """
+    vectors = len(inputs.features) + inputs.root_velocity
+    return vectors * skeleton.dimensions + inputs.confidence + conditions
+
+
+def bones(keypoints: Tensor, seen: Tensor, skeleton: Skeleton) -> Tensor:
+    """Child minus parent for each joint (2s-AGCN, Section 4.2); 0 for the root and where either is missing.
+
+    Args:
+        keypoints: (…, T, V, C).
+        seen: (…, T, V).
+        skeleton: the tree.
+
+    Returns:
+        (…, T, V, C).
+    """
+    parents = torch.tensor(skeleton.parents, device=keypoints.device)
+    both = seen & seen.index_select(-1, parents)
+    return (keypoints - keypoints.index_select(-2, parents)) * both.unsqueeze(-1)
+
+
+def motion(keypoints: Tensor, seen: Tensor) -> Tensor:
+    """The next frame minus this one, in unit lengths a frame; 0 in the last frame and where either is missing.
+
+    Args:
+        keypoints: (…, T, V, C).
+        seen: (…, T, V).
+
+    Returns:
+        (…, T, V, C).
+    """
+    both = seen[..., 1:, :] & seen[..., :-1, :]
+    step = (keypoints[..., 1:, :, :] - keypoints[..., :-1, :, :]) * both.unsqueeze(-1)
+    return torch.cat([step, torch.zeros_like(keypoints[..., :1, :, :])], dim=-3)
+
+
+def velocity(path: Tensor, real: Tensor, fps: float) -> Tensor:
+    """Velocity of the root, in unit lengths a second; 0 in the last real frame.
+
+    Args:
+        path: (…, T, C) in unit lengths.
+        real: (…, T) bool, false for padding.
+        fps: frames a second of the path.
+
+    Returns:
+        (…, T, C).
+    """
+    step = (path[..., 1:, :] - path[..., :-1, :]) * (real[..., 1:] & real[..., :-1]).unsqueeze(-1) * fps
+    return torch.cat([step, torch.zeros_like(path[..., :1, :])], dim=-2)
+
+
+def keypoint_channels(
+    keypoints: Tensor,
+    confidence: Tensor,
+    path: Tensor,
+    real: Tensor,
+    condition: Tensor | None,
+    *,
+    inputs: Inputs,
+    skeleton: Skeleton,
+    fps: float,
+) -> Tensor:
+    """Stack the chosen channels.
+
+    Args:
+        keypoints: (B, W, T, V, C) normalised, 0 where missing.
+        confidence: (B, W, T, V), 0 where missing and in padding.
+        path: (B, W, T, C) of the root in unit lengths.
+        real: (B, W, T) bool, false for padding.
+        condition: (B, K) one-hot, or None.
+        inputs: which channels.
+        skeleton: the tree.
+        fps: frames a second of the clip.
+
+    Returns:
+        (B, W, C', T, V): the features in the order of `inputs.features`, the velocity of the root, the confidence, the condition. All of it
+        is 0 in padding. In memory the channels come last.
+    """
+    seen = confidence > 0
+    T, V = confidence.shape[2:]
+    stack = []
+    for feature in inputs.features:
+        if feature == "joint":
+            stack.append(keypoints)
+        elif feature == "bone":
+            stack.append(bones(keypoints, seen, skeleton))
+        else:
+            stack.append(motion(keypoints, seen))
+    if inputs.root_velocity:
+        stack.append(velocity(path, real, fps).unsqueeze(-2).expand(-1, -1, -1, V, -1))
+    if inputs.confidence:
+        stack.append(confidence.unsqueeze(-1))
+    if condition is not None:
+        constant = condition[:, None, None, None, :].expand(-1, real.shape[1], T, V, -1)
+        stack.append(constant * real[..., None, None])
+    channels = stack[0] if len(stack) == 1 else torch.cat(stack, dim=-1)
+    return channels.permute(0, 1, 4, 2, 3)

@@ -1,0 +1,43 @@
+"""Where the windows of a seizure lie: drawn at random for training, at a fixed stride for scoring."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def scoring_starts(length: int, frames: int, stride: int) -> Tensor:
+    """The starts of all windows that are scored; together they cover the seizure.
+
+    Args:
+        length: frames of the seizure, at least 1.
+        frames: frames of a window.
+        stride: frames from one start to the next; no more than `frames`, else some are never seen.
+
+    Returns:
+        (W,) int64, rising; the last window is aligned to the end. A seizure that is shorter than a window has one, from 0.
+
+    Example:
+        >>> scoring_starts(700, 300, 150)
+        tensor([  0, 150, 300, 400])
+    """
+    last = max(length - frames, 0)
+    starts = torch.arange(0, last + 1, stride)
+    return starts if int(starts[-1]) == last else torch.cat([starts, torch.tensor([last])])
+
+
+def draw_starts(lengths: Tensor, frames: int | Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Random starts, uniform over all places where a window fits.
+
+    Args:
+        lengths: (B,) frames of each seizure.
+        frames: frames of a window; one for all, or (B, count).
+        count: windows a seizure.
+        generator: of random numbers.
+
+    Returns:
+        (B, count) int64, from 0 to length - frames; 0 where the seizure is shorter than the window.
+    """
+    places = (lengths.unsqueeze(1) - frames).clamp_min(0) + 1
+    uniform = torch.rand(len(lengths), count, generator=generator, dtype=torch.float64)
+    return (uniform * places).long().minimum(places - 1)

@@ -1,0 +1,445 @@
+"""The table on the terminal, in Markdown and as CSV, with footnotes: what a reader must know to believe a number."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from rich import box
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.table import Column
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from seizurelit.cohort.files import write_whole
+from seizurelit.config import RESEARCH_USE
+from seizurelit.evaluation.scores import SCORES, Score
+from seizurelit.evaluation.table import ENSEMBLE_SCORES, NOT_RUN, Row, Summary, Table
+
+STAND_IN = "STAND-IN COHORT (not clinical data)"
+
+UNDEFINED = "–"
+MACRO = "ᵐ"
+
+# From this many rated seizures on, a third decimal is more than the weight of one of them.
+_THREE_DECIMALS = 500
+_MARKS = f"†‡{MACRO}{UNDEFINED}"
+_NAMED = 6
+
+# A column: its heading, and a row's text in it.
+_Cell: TypeAlias = tuple[str, Callable[[Row], str]]
+
+_CONTRADICTIONS = (
+    "The paper contradicts itself: dystonia KD has F1 0.83 in its abstract and Table 1 (shown), 0.80 in its Results; "
+    "face accuracy is 0.80 in Table 1 (shown) but 0.78 in its Conclusion; no k of 38 seizures gives TCNf's 0.84/0.80; "
+    "fusion is named without a number."
+)
+_PAPER_BASELINE = (
+    "If the paper's accuracies are pooled and truncated and its F1 is of the positive class, always positive has F1 "
+    "0.64–0.79 (dystonia) and 0.59–0.79 (emotion) there: its 0.74 is not yet evidence."
+)
+_CHANCE = (
+    "Chance lies below one half: leaving a subject out moves the training prevalence away from its label, "
+    "so the training prior's AUROC can be 0. No row here is tested against chance."
+)
+
+
+def to_csv(table: Table) -> str:
+    """All scores and counts at full precision, a line a row; what is undefined is blank, its reason beside it."""
+    text = io.StringIO()
+    records = [
+        {**record, "missing": "; ".join(_missing_lines(row)), "counted_wrong": " ".join(row.counted_wrong)}
+        for record, row in zip(flat_rows(table), table.rows, strict=True)
+    ]
+    writer = csv.DictWriter(text, list(records[0]) if records else ["group"], lineterminator="\n")
+    writer.writeheader()
+    for record in records:
+        writer.writerow({name: f"{cell:.9g}" if isinstance(cell, float) else cell for name, cell in record.items()})
+    return text.getvalue()
+
+
+def flat_rows(table: Table) -> list[dict[str, Any]]:
+    """Flat rows of text and numbers for a dashboard: no subject, seizure or path is named in them.
+
+    What is undefined or does not apply is None. `missing_folds` counts those of all seeds.
+    """
+    records = []
+    for row in table.rows:
+        record: dict[str, Any] = {
+            "group": row.group,
+            "sign": row.key.sign,
+            "stream": row.key.stream,
+            "model": row.key.model,
+            "name": row.name,
+            "classes": " ".join(row.classes),
+            "f1_kind": "macro" if row.macro else "positive class",
+            "seeds": len(row.seeds) if row.seeds != (None,) else None,
+            "folds_done": row.folds_done,
+            "folds": row.folds,
+            "seizures_scored": row.scored,
+            "seizures_counted_wrong": len(row.counted_wrong),
+            "seizures_rated": row.rated,
+            "subjects_scored": row.subjects_scored,
+            "subjects_rated": row.subjects_rated,
+        }
+        for name in SCORES:
+            summary = row.scores[name]
+            record[name] = summary.mean if summary.defined else None
+            record[f"{name}_sd"] = summary.sd
+            record[f"{name}_undefined"] = summary.reason or None
+        for name in ("f1", "accuracy"):
+            for suffix, scores in (("scored_only", row.scored_only), ("by_subject", row.by_subject)):
+                record[f"{name}_{suffix}"] = scores[name].mean if scores[name].defined else None
+        for name in ENSEMBLE_SCORES:
+            score = row.ensemble.get(name)
+            record[f"{name}_of_mean_score"] = score.value if score is not None and score.defined else None
+        record["paper_f1"], record["paper_accuracy"] = row.paper or (None, None)
+        record["missing_folds"] = len(row.missing)
+        record["run"] = table.run.run_id or None
+        record["preset"] = table.run.preset or None
+        record["cohort"] = STAND_IN if table.stand_in else None
+        record["use"] = RESEARCH_USE
+        records.append(record)
+    return records
+
+
+def to_markdown(table: Table) -> str:
+    """The table as GitHub Markdown: a part a group, confusion matrices, footnotes."""
+    lines = [f"# {_title(table)}", ""]
+    if table.stand_in:
+        lines += [f"**{STAND_IN}**", ""]
+    columns: list[_Cell] = [("", lambda row: row.name), *_columns(table, wide=True, ensemble=True)]
+    for group in _groups(table):
+        lines += [f"## {_escape(_heading(group))}", ""]
+        headings = [" ".join(heading.split("\n")) for heading, _ in columns]
+        lines.append("| " + " | ".join(headings) + " |")
+        lines.append("| " + " | ".join([":--", *["--:"] * (len(columns) - 1)]) + " |")
+        lines += ["| " + " | ".join(_escape(cell(row)) for _, cell in columns) + " |" for row in group]
+        lines.append("")
+    lines += [*_confusion_lines(table), "## Notes", ""]
+    lines += [f"- {_escape(note)}" for note in footnotes(table)]
+    return "\n".join(lines) + "\n"
+
+
+def print_table(table: Table, console: Console | None = None) -> None:
+    """Print the table; 80 columns are enough, and more show more."""
+    target = console or Console()
+    target.print(render(table, width=target.width))
+
+
+def render(table: Table, *, width: int) -> Group:
+    """The table with its title and footnotes as something that rich prints.
+
+    Args:
+        table: what to show.
+        width: of the terminal, in characters; columns get shorter, and the least of them goes, to fit it.
+    """
+    gap, cells = _fitted(table, width)
+    headings = [heading for heading, _ in cells]
+    head = [
+        Column(header=Text(heading), justify="right" if index else "left", no_wrap=True, vertical="bottom")
+        for index, heading in enumerate(headings)
+    ]
+    grid = RichTable(*head, box=box.HORIZONTALS, padding=(0, 0, 0, gap))
+    for group in _groups(table):
+        grid.add_row(Text(_heading(group), style="bold cyan"))
+        for row in group:
+            plain = "dim" if row.baseline else ""
+            styles = ["bold yellow" if head == "folds" and not row.complete else plain for head in headings]
+            texts = [cell(row) for _, cell in cells]
+            grid.add_row(*(Text(text, style=style) for text, style in zip(texts, styles, strict=True)))
+        grid.add_section()
+    title = Text(_title(table), style="bold")
+    if table.stand_in:
+        title.append("\n").append(f" {STAND_IN} ", style="bold black on yellow")
+    notes = RichTable.grid(Column(width=2), Column())
+    for note in footnotes(table):
+        mark, text = (note[0], note[1:].lstrip()) if note[0] in _MARKS else ("·", note)
+        loud = note.startswith(STAND_IN)
+        notes.add_row(Text(mark, style="dim"), Text(text, style="bold yellow" if loud else "dim"))
+    return Group(Text(""), title, grid, Padding(notes, (0, 0, 1, 0)))
+
+
+def write_table(folder: Path, table: Table) -> tuple[Path, Path]:
+    """Write `table.csv` and `table.md` into a run's folder, each whole or not at all."""
+    paths = folder / "table.csv", folder / "table.md"
+    write_whole(paths[0], to_csv(table).encode())
+    write_whole(paths[1], to_markdown(table).encode())
+    return paths
+
+
+def confusions(table: Table) -> list[tuple[str, tuple[str, ...], tuple[tuple[int, ...], ...]]]:
+    """A confusion matrix a row, summed over its seeds: name, classes, (K, K) counts by label and prediction.
+
+    Seizures counted wrong without a score are in none of them; `Row.confusion` has them, and each seed's own.
+    """
+    return [
+        (
+            f"{row.key.sign} {row.name}",
+            row.classes,
+            tuple(tuple(int(count) for count in counts) for counts in row.confusion.sum(axis=0)[:, :-1]),
+        )
+        for row in table.rows
+        if row.seeds
+    ]
+
+
+def confusion_records(table: Table) -> list[dict[str, Any]]:
+    """Confusion matrices in long form: a count for each row, seed, label and prediction ('not scored' among them)."""
+    return [
+        {
+            "sign": row.key.sign,
+            "stream": row.key.stream,
+            "model": row.key.model,
+            "seed": seed,
+            "label": label,
+            "prediction": prediction,
+            "seizures": int(row.confusion[index, i, j]),
+        }
+        for row in table.rows
+        for index, seed in enumerate(row.seeds)
+        for i, label in enumerate(row.classes)
+        for j, prediction in enumerate([*row.classes, "not scored"])
+    ]
+
+
+def footnotes(table: Table) -> tuple[str, ...]:
+    """What stands under the table, one line each, the most important first."""
+    rows = table.rows
+    notes: list[str] = []
+    if table.stand_in:
+        notes.append(
+            f"{STAND_IN}: synthetic people, made so that everything runs. "
+            "Nothing here is a finding about seizures, and nothing was tuned to the paper."
+        )
+    notes += [*_size_notes(table), *_missing_notes(table), *_wrong_notes(table), *_undefined_notes(table)]
+    notes.append(
+        "F1 (positive class) and accuracy are pooled over the out-of-fold seizures of a seed; ± is the sd over seeds "
+        "(n − 1): the spread of training, not that of patients."
+    )
+    macro = {row.key.sign: row.classes for row in rows if row.macro}
+    notes += [
+        f"{MACRO} {sign} has {len(classes)} classes ({', '.join(classes)}) and so no positive one: F1 is the macro F1, "
+        "AUROC the mean of one class against the rest."
+        for sign, classes in macro.items()
+    ]
+    notes.append(
+        "† Pooled AUROC mixes the scores of different models, one a fold; it is over seizures that have a score."
+    )
+    if any(row.ensemble for row in rows):
+        notes.append("‡ Accuracy of the mean of the seeds' scores: one ensemble, not a mean of seeds.")
+    notes += [
+        f"{sign}: {count} {'seizure is' if count == 1 else 'seizures are'} not rated and left out."
+        for sign, count in table.unrated.items()
+        if count and any(row.key.sign == sign for row in rows)
+    ]
+    notes += [" ".join(note.split()) for note in table.run.notes]
+    notes.append(_CHANCE)
+    if any(row.paper for row in rows):
+        notes += [_CONTRADICTIONS, _PAPER_BASELINE]
+    notes.append(RESEARCH_USE)
+    return tuple(notes)
+
+
+def _size_notes(table: Table) -> list[str]:
+    seeds = sorted({seed for row in table.rows for seed in row.seeds if seed is not None})
+    preset = f"preset {table.run.preset}" if table.run.preset else ""
+    number = "one seed" if len(seeds) == 1 else f"{len(seeds)} seeds" if seeds else ""
+    said = ", ".join(part for part in (preset, number) if part)
+    if not said:
+        return []
+    line = said[0].upper() + said[1:]
+    if table.run.preset == "fast":
+        line += ": small networks and few epochs, to see that everything works; --preset paper is the method's own size"
+    if len(seeds) == 1:
+        line += "; what another seed would give is not known"
+    return [line + "."]
+
+
+def _undefined_notes(table: Table) -> list[str]:
+    shown = ("f1", "accuracy", "balanced_accuracy", "auroc")
+    reasons: dict[str, list[str]] = {}
+    for row in table.rows:
+        for reason in dict.fromkeys(row.scores[name].reason for name in shown):
+            if reason and row.seeds:
+                reasons.setdefault(reason, []).append(f"{row.key.sign} {row.name}")
+    return [f"{UNDEFINED} Undefined ({reason}): {_listed(names)}." for reason, names in reasons.items()]
+
+
+def _wrong_notes(table: Table) -> list[str]:
+    groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for row in table.rows:
+        if row.counted_wrong:
+            groups.setdefault((row.key.sign, row.counted_wrong), []).append(row.name)
+    return [
+        f"{sign} {', '.join(names)}: {len(seizures)} rated {'seizure' if len(seizures) == 1 else 'seizures'} without "
+        f"an extraction {'counts' if len(seizures) == 1 else 'count'} as wrong ({_listed(seizures)})."
+        for (sign, seizures), names in groups.items()
+    ]
+
+
+def _missing_notes(table: Table) -> list[str]:
+    groups: dict[tuple[str, int, int, tuple[str, ...]], list[str]] = {}
+    for row in table.rows:
+        if row.missing:
+            groups.setdefault((row.key.sign, row.folds_done, row.folds, tuple(_missing_lines(row))), []).append(
+                row.name
+            )
+    return [
+        f"{sign} {', '.join(names)}, {done}/{folds} folds: {'; '.join(lines)}."
+        for (sign, done, folds, lines), names in groups.items()
+    ]
+
+
+def _missing_lines(row: Row) -> list[str]:
+    """Reason → folds, as text; folds that were simply not run come last and together."""
+    reasons: dict[str, dict[str, list[int]]] = {}
+    for seed, fold, reason in row.missing:
+        seeds = reasons.setdefault(" ".join(reason.split()), {}).setdefault(fold, [])
+        if seed is not None:
+            seeds.append(seed)
+    several = len({missing.seed for missing in row.missing} | set(row.seeds)) > 1
+    lines = []
+    for reason in sorted(reasons, key=lambda text: (text == NOT_RUN, text)):
+        folds = reasons[reason]
+        same = len({tuple(seeds) for seeds in folds.values()}) == 1
+        if several and not same:
+            names = [f"{fold} (seed {', '.join(map(str, seeds))})" for fold, seeds in folds.items()]
+        else:
+            names = list(folds)
+        seeds = next(iter(folds.values()))
+        suffix = f" (seed {', '.join(map(str, seeds))})" if several and same and seeds else ""
+        which = "every fold" if len(folds) == row.folds > 1 and same else _listed(names)
+        lines.append(f"{which}{suffix}: {reason.rstrip('.')}")
+    return lines
+
+
+def _indented(row: Row) -> str:
+    return f" {row.name}"
+
+
+_NAME: _Cell = ("", _indented)
+
+
+def _fitted(table: Table, width: int) -> tuple[int, list[_Cell]]:
+    """The gap between columns, beyond one blank, and the columns that fit a width; the narrowest if none do."""
+    forms = [(True, True, 1), (True, True, 0), (False, True, 0), (False, False, 0)]
+    for wide, ensemble, gap in forms:
+        columns = [_NAME, *_columns(table, wide=wide, ensemble=ensemble)]
+        longest = [
+            max([*map(len, heading.split("\n")), *(len(cell(row)) for row in table.rows)]) for heading, cell in columns
+        ]
+        longest[0] = max(longest[0], *(len(_heading(group)) for group in _groups(table))) if table.rows else 0
+        if sum(longest) + len(columns) * (1 + gap) + 1 <= width:
+            break
+    return gap, columns
+
+
+def _columns(table: Table, *, wide: bool, ensemble: bool) -> list[_Cell]:
+    """Heading and the function from a row to its cell, of all columns but the name."""
+
+    def figure(name: str, *, sd: bool) -> Callable[[Row], str]:
+        def cell(row: Row) -> str:
+            mark = MACRO if name == "f1" and row.macro else ""
+            return _figure(row.scores[name], row, sd=sd, wide=wide, mark=mark)
+
+        return cell
+
+    columns: list[_Cell] = [
+        ("F1", figure("f1", sd=True)),
+        ("accuracy", figure("accuracy", sd=True)),
+        ("balanced\naccuracy" if wide else "bal.\nacc.", figure("balanced_accuracy", sd=False)),
+        ("AUROC†", figure("auroc", sd=False)),
+    ]
+    if ensemble and any(row.ensemble for row in table.rows):
+        columns.append(("acc. of\nmean‡", lambda row: _number(row.ensemble["accuracy"], row) if row.ensemble else ""))
+    columns += [
+        ("folds", lambda row: f"{row.folds_done}/{row.folds}"),
+        ("seizures" if wide else "seiz.", lambda row: f"{row.scored}/{row.rated}"),
+    ]
+    if any(row.paper for row in table.rows):
+        columns += [
+            ("paper\nF1", lambda row: f"{row.paper[0]:.2f}" if row.paper else ""),
+            ("paper\nacc.", lambda row: f"{row.paper[1]:.2f}" if row.paper else ""),
+        ]
+    return columns
+
+
+def _figure(summary: Summary, row: Row, *, sd: bool, wide: bool, mark: str) -> str:
+    if not summary.defined:
+        return UNDEFINED
+    places = _places(row)
+    text = f"{summary.mean:.{places}f}{mark}"
+    if sd and summary.sd is not None:
+        text += f" ± {summary.sd:.{places}f}" if wide else f"±{summary.sd:.{places}f}"
+    return text
+
+
+def _number(score: Score, row: Row) -> str:
+    return UNDEFINED if math.isnan(score.value) else f"{score.value:.{_places(row)}f}"
+
+
+def _places(row: Row) -> int:
+    return 3 if row.rated >= _THREE_DECIMALS else 2
+
+
+def _title(table: Table) -> str:
+    kinds = set(table.kinds.values())
+    plan = (
+        "Leave one subject out"
+        if kinds == {"loso"}
+        else "Folds from a file"
+        if kinds == {"file"}
+        else "Out-of-fold predictions"
+    )
+    return f"{plan}, scores pooled over seizures"
+
+
+def _groups(table: Table) -> list[list[Row]]:
+    groups: dict[str, list[Row]] = {}
+    for row in table.rows:
+        groups.setdefault(row.group, []).append(row)
+    return list(groups.values())
+
+
+def _heading(group: Sequence[Row]) -> str:
+    row = group[0]
+    return f"{row.group} ({len(row.classes)} classes, macro F1{MACRO})" if row.macro else row.group
+
+
+def _confusion_lines(table: Table) -> list[str]:
+    """Confusion matrices of each group, summed over the seeds, a line a row."""
+    lines: list[str] = []
+    for group in _groups(table):
+        rows = [row for row in group if row.seeds]
+        if not rows:
+            continue
+        totals = [row.confusion.sum(axis=0) for row in rows]
+        names = [*rows[0].classes, "not scored"]
+        shown = len(names) if any(total[:, -1].any() for total in totals) else len(names) - 1
+        pairs = [(i, j) for i in range(len(names) - 1) for j in range(shown)]
+        headings = [f"{_escape(names[i])} → {_escape(names[j])}" for i, j in pairs]
+        lines.append("| " + " | ".join([_escape(rows[0].group), "seeds", *headings]) + " |")
+        lines.append("| " + " | ".join([":--", *["--:"] * (len(pairs) + 1)]) + " |")
+        for row, total in zip(rows, totals, strict=True):
+            seeds = "" if row.seeds == (None,) else str(len(row.seeds))
+            counts = [str(int(total[i, j])) for i, j in pairs]
+            lines.append("| " + " | ".join([_escape(row.name), seeds, *counts]) + " |")
+        lines.append("")
+    head = ["## Confusion matrices", "", "Seizures, summed over the seeds; columns are label → prediction.", ""]
+    return [*head, *lines] if lines else []
+
+
+def _listed(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED + 1 else ""
+    return ", ".join(listed[:_NAMED] if more else listed) + more
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,207 @@
+"""What a run is: its folder, its configuration and the hash of all that decides its bits."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import seizurelit
+from seizurelit.cache.store import Cache
+from seizurelit.cohort.files import write_whole
+from seizurelit.cohort.manifest import Cohort
+from seizurelit.cohort.plan import Plan, load_plans, loso_plan, plan_from_file, save_plans
+from seizurelit.config import Training, digest, training_from_json
+from seizurelit.errors import InputError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One trained row of the table: a model of a stream for a sign."""
+
+    sign: str
+    stream: str
+    model: str
+
+
+@dataclass(frozen=True)
+class Setup:
+    """All that decides a run's bits, apart from which of its rows, folds and seeds are asked for.
+
+    Attributes:
+        cache: folder of the tensors.
+        cohort: a cohort.csv to read the labels from instead of the cache's copy.
+        folds: a CSV of fold and subject instead of leaving one subject out.
+        split_seed: of the inner split.
+        training: settings.
+        preset: its name, for the table's footnote.
+        device: cpu or gpu.
+    """
+
+    cache: Path
+    cohort: Path | None
+    folds: Path | None
+    split_seed: int
+    training: Training
+    preset: str
+    device: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder, opened.
+
+    Attributes:
+        folder: runs/NAME.
+        setup: what was chosen.
+        run_id: hash of everything that changes bits.
+        stand_in: whether the cohort is the stand-in.
+    """
+
+    folder: Path
+    setup: Setup
+    run_id: str
+    stand_in: bool
+
+    @property
+    def cohort(self) -> Cohort:
+        """The cohort whose labels the run uses."""
+        return _cohort(self.setup.cache, self.setup.cohort)
+
+    def plan(self, sign: str) -> Plan:
+        """The folds of a sign, as saved."""
+        return load_plans(self.folder / "folds.json")[sign]
+
+    def job_folder(self, row: Row, seed: int, fold: str) -> Path:
+        """Where a finished job's files lie."""
+        return self.folder / "jobs" / job_id(row, seed, fold)
+
+
+def job_id(row: Row, seed: int, fold: str) -> str:
+    """The path-like name of a job."""
+    return f"{row.sign}/{row.stream}/{row.model}/seed-{seed}/{fold}"
+
+
+@functools.lru_cache(maxsize=4)
+def _cohort(cache: Path, override: Path | None) -> Cohort:
+    return Cache.open(cache).cohort(override)
+
+
+def make_plan(setup: Setup, cohort: Cohort, sign: str) -> Plan:
+    """The folds of a sign: from the file that was given, otherwise one a subject."""
+    chosen = cohort.sign(sign)
+    if setup.folds is not None:
+        return plan_from_file(setup.folds, cohort, chosen, split_seed=setup.split_seed)
+    return loso_plan(cohort, chosen, split_seed=setup.split_seed)
+
+
+def _identity(setup: Setup, cohort: Cohort, cache_digest: str) -> dict[str, Any]:
+    try:
+        folds = digest(setup.folds.read_text(encoding="utf-8")) if setup.folds else "loso"
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{setup.folds}: cannot be read ({error}); give a UTF-8 CSV with the columns fold and subject"
+        raise InputError(msg) from None
+    return {
+        "version": seizurelit.__version__,
+        "training": dataclasses.asdict(setup.training),
+        "split_seed": setup.split_seed,
+        "folds": folds,
+        "cohort": cohort.digest,
+        "cache": cache_digest,
+        "device": setup.device,
+    }
+
+
+def open_run(setup: Setup, folder: Path | None, signs: tuple[str, ...]) -> Run:
+    """Open or begin the run of a setup.
+
+    Args:
+        setup: what was chosen.
+        folder: runs/NAME; None takes a name made of the preset and the run's id, so that the same command goes on.
+        signs: whose folds are to be planned.
+
+    Raises:
+        InputError: the folder holds a run with another configuration; the line names what differs.
+    """
+    cache = Cache.open(setup.cache)
+    cohort = cache.cohort(setup.cohort)
+    plans = {sign: make_plan(setup, cohort, sign) for sign in signs}
+    identity = _identity(setup, cohort, cache.digest(tuple(sorted(cache.streams()))))
+    run_id = digest(json.dumps(identity, sort_keys=True))
+    folder = (
+        folder
+        or Path("runs")
+        / f"{'stand-in' if cohort.is_standin else setup.cache.resolve().name}-{setup.preset}-{run_id[:8]}"
+    )
+    saved = folder / "config.json"
+    if saved.exists():
+        old = _read(saved)
+        if old["run_id"] != run_id:
+            changed = ", ".join(_differences(old["identity"], json.loads(json.dumps(identity))))
+            msg = f"{folder}: holds a run with another configuration ({changed}); give another --out, or remove the folder"
+            raise InputError(msg)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        content = {
+            "schema": 1,
+            "run_id": run_id,
+            "preset": setup.preset,
+            "stand_in": cohort.is_standin,
+            "identity": identity,
+            "where": {
+                "cache": str(setup.cache.resolve()),
+                "cohort": str(setup.cohort.resolve()) if setup.cohort else None,
+                "folds": str(setup.folds.resolve()) if setup.folds else None,
+            },
+        }
+        write_whole(saved, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
+    known = load_plans(folder / "folds.json") if (folder / "folds.json").exists() else {}
+    if any(known.get(sign) != plan for sign, plan in plans.items()):
+        save_plans(folder / "folds.json", {**known, **plans})
+    return Run(folder, setup, run_id, cohort.is_standin)
+
+
+def load_run(folder: Path) -> Run:
+    """The run that a folder holds, as a job or a report finds it.
+
+    Raises:
+        InputError: no run is there.
+    """
+    config = _read(folder / "config.json")
+    where, identity = config["where"], config["identity"]
+    setup = Setup(
+        cache=Path(where["cache"]),
+        cohort=Path(where["cohort"]) if where["cohort"] else None,
+        folds=Path(where["folds"]) if where["folds"] else None,
+        split_seed=identity["split_seed"],
+        training=training_from_json(identity["training"]),
+        preset=config["preset"],
+        device=identity["device"],
+    )
+    return Run(folder, setup, config["run_id"], config["stand_in"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        msg = f"{path}: no such file, so {path.parent} holds no run; give the folder that fit or reproduce printed"
+        raise InputError(msg) from None
+    except (OSError, ValueError) as error:
+        msg = f"{path}: cannot be read ({error}); remove {path.parent} and run again"
+        raise InputError(msg) from None
+    return content
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for name in sorted({*old, *new}):
+        before, after = old.get(name), new.get(name)
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += _differences(before, after, f"{prefix}{name}.")
+        elif before != after:
+            found.append(f"{prefix}{name}: {before} there, {after} now")
+    return found

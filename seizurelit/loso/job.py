@@ -1,0 +1,281 @@
+"""One job: a model of a stream for a sign, one seed, one fold. Choose on inner subjects if asked, fit, score, write."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from seizurelit.cache.store import Cache
+from seizurelit.cohort.leak import Guard
+from seizurelit.cohort.manifest import Sign
+from seizurelit.cohort.plan import Fold
+from seizurelit.config import Training, with_overrides
+from seizurelit.data.fold import FoldDataModule
+from seizurelit.data.store import SeizureStore, load_store
+from seizurelit.evaluation.predictions import prediction_rows, write_predictions
+from seizurelit.loso.experiment import Row, Run, load_run
+from seizurelit.training.checkpoint import Provenance, load_weights, read_provenance, save_weights
+from seizurelit.training.fit import fit, job_seed, predict
+from seizurelit.training.modules import SeizureClassifier
+from seizurelit.training.networks import WindowNetwork, build_network, reads
+
+WEIGHTS = "weights.safetensors"
+INNER_WEIGHTS = "inner.safetensors"
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What all steps of one job share."""
+
+    run: Run
+    row: Row
+    seed: int
+    fold: Fold
+    sign: Sign
+    store: SeizureStore
+
+    def data(self, training: Training, *, fold: Fold | None = None, inner: bool = False) -> FoldDataModule:
+        return FoldDataModule(self.store, fold or self.fold, training, seed=self.job_seed, inner=inner)
+
+    @property
+    def job_seed(self) -> int:
+        """The same for agcn and agcn_kd, so that the student differs from the plain network by its teacher alone."""
+        family = "tcn" if self.row.model == "tcn" else "agcn"
+        return job_seed(self.seed, self.row.sign, self.row.stream, family, self.fold.name)
+
+    def teacher_row(self) -> Row:
+        return Row(self.row.sign, self.row.stream, "tcn")
+
+
+@functools.lru_cache(maxsize=8)
+def _store(run_dir: Path, sign: str, stream: str, modalities: tuple[str, ...]) -> SeizureStore:
+    """A worker reads a stream's tensors once, for all of its jobs."""
+    run = load_run(run_dir)
+    cohort = run.cohort
+    return load_store(
+        Cache.open(run.setup.cache),
+        cohort,
+        cohort.sign(sign),
+        stream,
+        keypoints="keypoints" in modalities,
+        appearance="appearance" in modalities,
+        condition=run.setup.training.inputs.condition,
+    )
+
+
+def train_fold(
+    folder: Path, *, run_dir: str, sign: str, stream: str, model: str, seed: int, fold: str
+) -> dict[str, Any]:
+    """Do one job and write its files: weights.safetensors, predictions.csv, metrics.csv (the curves), choice.json.
+
+    Args:
+        folder: an empty folder that becomes the job's.
+        run_dir: the run, whose config.json and folds.json say all else.
+        sign: of the row.
+        stream: of the row.
+        model: of the row.
+        seed: 0, 1, …
+        fold: name of the held-out fold.
+
+    Returns:
+        Numbers for the ledger and the dashboard: seizures, correct, threshold, last training loss.
+    """
+    run = load_run(Path(run_dir))
+    row = Row(sign, stream, model)
+    store = _store(Path(run_dir), sign, stream, reads(model, run.setup.training))
+    task = _Task(run, row, seed, run.plan(sign).fold(fold), run.cohort.sign(sign), store)
+    choice = _choose(task, folder)
+    training = with_overrides(run.setup.training, choice.overrides)
+
+    data = task.data(training)
+    guard = Guard.of(task.fold)
+    teachers, seen = _teachers(task, training, data, guard, inner=False)
+    module = fit(
+        model,
+        data,
+        training,
+        seed=task.job_seed,
+        device=run.setup.device,
+        history=folder,
+        teachers=teachers,
+        teacher_of=_teacher_of(task, teachers, seen),
+    )
+    subjects = tuple(sorted({*data.subjects_seen, *(subject for group in seen for subject in group)}))
+    guard.admit(subjects, f"{model} of this fold")
+    _save(folder / WEIGHTS, module, task, subjects, choice.overrides)
+    if model == "tcn" and run.setup.training.distillation.cross_fitted:
+        _cross_fit(task, training, folder)
+
+    scores = predict(module, data, training, device=run.setup.device)
+    predictions = prediction_rows(
+        scores,
+        sign=sign,
+        classes=task.sign.classes,
+        stream=stream,
+        model=model,
+        seed=seed,
+        fold=fold,
+        subject_of=dict(zip(store.seizures, store.subjects, strict=True)),
+        label_of=dict(zip(store.seizures, store.labels.tolist(), strict=True)),
+        threshold=choice.threshold,
+    )
+    write_predictions(folder / "predictions.csv", predictions)
+    (folder / "choice.json").write_text(json.dumps(choice.record(), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return {
+        "seizures": len(predictions),
+        "correct": int((predictions["label"] == predictions["prediction"]).sum()),
+        "threshold": choice.threshold,
+        "overrides": choice.overrides,
+        "train_loss": float(module.trainer.logged_metrics.get("train_loss", float("nan"))),
+    }
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What was chosen on the inner validation subjects, and what it was chosen from."""
+
+    overrides: dict[str, Any]
+    threshold: float | None
+    candidates: tuple[dict[str, Any], ...] = ()
+
+    def record(self) -> dict[str, Any]:
+        return {"overrides": self.overrides, "threshold": self.threshold, "candidates": list(self.candidates)}
+
+
+def _choose(task: _Task, folder: Path) -> _Choice:
+    """Fit every candidate without the inner validation subjects, score it on them, and take the best.
+
+    Best is the highest balanced accuracy, then the lowest log loss, then the first.
+    """
+    training = task.run.setup.training
+    default = 0.5 if len(task.sign.classes) == 2 else None
+    if len(training.grid) < 2 and training.threshold == "half":
+        return _Choice(training.grid[0] if training.grid else {}, default)
+    candidates: list[dict[str, Any]] = []
+    best: tuple[tuple[float, float], int] | None = None
+    fitted: list[tuple[SeizureClassifier, tuple[str, ...]]] = []
+    guard = Guard.of(task.fold, inner=True)
+    for index, overrides in enumerate(training.grid or [{}]):
+        setting = with_overrides(training, overrides)
+        data = task.data(setting, inner=True)
+        teachers, seen = _teachers(task, setting, data, guard, inner=True)
+        module = fit(
+            task.row.model,
+            data,
+            setting,
+            seed=task.job_seed,
+            device=task.run.setup.device,
+            history=None,
+            teachers=teachers,
+            teacher_of=_teacher_of(task, teachers, seen),
+        )
+        scores = predict(module, data, setting, device=task.run.setup.device)
+        labels = np.array([int(task.store.labels[task.store.seizures.index(seizure)]) for seizure in scores])
+        table = np.stack(list(scores.values()))
+        threshold = (
+            _balanced_threshold(labels, table) if default is not None and training.threshold == "inner" else default
+        )
+        accuracy, loss = _inner_scores(labels, table, threshold)
+        candidates.append(
+            {"overrides": overrides, "balanced_accuracy": accuracy, "log_loss": loss, "threshold": threshold}
+        )
+        fitted.append((module, data.subjects_seen))
+        if best is None or (accuracy, -loss) > best[0]:
+            best = ((accuracy, -loss), index)
+    assert best is not None
+    chosen = candidates[best[1]]
+    if (
+        task.row.model == "tcn"
+    ):  # the teacher of the student's own inner fits must not have seen the inner subjects either
+        module, subjects = fitted[best[1]]
+        _save(folder / INNER_WEIGHTS, module, task, subjects, chosen["overrides"])
+    return _Choice(chosen["overrides"], chosen["threshold"], tuple(candidates))
+
+
+def _inner_scores(labels: np.ndarray, scores: np.ndarray, threshold: float | None) -> tuple[float, float]:
+    """Balanced accuracy over the classes that occur, and mean log loss."""
+    predicted = (scores[:, 1] >= threshold).astype(int) if threshold is not None else scores.argmax(1)
+    recalls = [float((predicted[labels == k] == k).mean()) for k in np.unique(labels)]
+    loss = -np.log(np.clip(scores[np.arange(len(labels)), labels], 1e-12, None)).mean()
+    return float(np.mean(recalls)), float(loss)
+
+
+def _balanced_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
+    """The midpoint between neighbouring scores with the highest balanced accuracy; 0.5, or the nearest to it, among equals."""
+    if len(np.unique(labels)) < 2:
+        return 0.5
+    ordered = np.unique(scores[:, 1])
+    options = np.concatenate([[0.5], (ordered[1:] + ordered[:-1]) / 2])
+    accuracies = np.array([_inner_scores(labels, scores, option)[0] for option in options])
+    ties = options[accuracies >= accuracies.max() - 1e-12]
+    return float(ties[np.abs(ties - 0.5).argmin()])
+
+
+def _teachers(
+    task: _Task, training: Training, data: FoldDataModule, guard: Guard, *, inner: bool
+) -> tuple[tuple[WindowNetwork, ...], tuple[tuple[str, ...], ...]]:
+    """The frozen teachers of a student and the subjects that each saw; none for other models or α = 0."""
+    if task.row.model != "agcn_kd" or training.distillation.alpha == 0:
+        return (), ()
+    folder = task.run.job_folder(task.teacher_row(), task.seed, task.fold.name)
+    if inner:
+        paths = [folder / INNER_WEIGHTS]
+    elif training.distillation.cross_fitted:
+        paths = sorted(folder.glob("cross-*.safetensors"))
+    else:
+        paths = [folder / WEIGHTS]
+    networks, seen = [], []
+    for path in paths:
+        choice: Mapping[str, Any] = read_provenance(path).choice
+        network = build_network("tcn", with_overrides(task.run.setup.training, choice), data)
+        seen.append(load_weights(path, network, guard).subjects_seen)
+        networks.append(network)
+    return tuple(networks), tuple(seen)
+
+
+def _teacher_of(
+    task: _Task, teachers: tuple[WindowNetwork, ...], seen: tuple[tuple[str, ...], ...]
+) -> torch.Tensor | None:
+    """Which teacher teaches which seizure: with several, the first that did not see its subject."""
+    if not teachers:
+        return None
+    chosen = []
+    for subject in task.store.subjects:
+        unseen = [index for index, subjects in enumerate(seen) if subject not in subjects]
+        chosen.append(unseen[0] if len(teachers) > 1 and unseen else 0)
+    return torch.tensor(chosen)
+
+
+def _cross_fit(task: _Task, training: Training, folder: Path) -> None:
+    """Teachers that each leave one group of training subjects out (groups dealt in sorted order)."""
+    groups = min(training.distillation.groups, len(task.fold.train))
+    for index in range(groups):
+        left_out = task.fold.train[index::groups]
+        fold = Fold(task.fold.name, task.fold.test, task.fold.train, left_out)
+        data = task.data(training, fold=fold, inner=True)
+        module = fit(
+            "tcn",
+            data,
+            training,
+            seed=job_seed(task.job_seed, "cross", index),
+            device=task.run.setup.device,
+            history=None,
+        )
+        _save(folder / f"cross-{index}.safetensors", module, task, data.subjects_seen, {})
+
+
+def _save(
+    path: Path, module: SeizureClassifier, task: _Task, subjects: tuple[str, ...], choice: dict[str, Any]
+) -> None:
+    row = task.row
+    provenance = Provenance(
+        row.model, row.sign, row.stream, task.fold.name, task.seed, subjects, task.sign.classes, choice, task.run.run_id
+    )
+    save_weights(path, module.network, provenance)

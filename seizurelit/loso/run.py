@@ -1,0 +1,156 @@
+"""The outer loop: open the run, train what is missing by whatever executor is there, pool, and make the table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from seizurelit.cache.store import Cache
+from seizurelit.config import Training, with_overrides
+from seizurelit.errors import InputError
+from seizurelit.evaluation.rendering import print_table, write_table
+from seizurelit.evaluation.table import RowKey, RunInfo, Table, make_table
+from seizurelit.loso.experiment import Row, Run, Setup, load_run, open_run
+from seizurelit.loso.jobs import Request, jobs_of, lacking_of, possible_rows
+from seizurelit.loso.options import RunOptions
+from seizurelit.loso.pooling import pool_run
+from seizurelit.loso.standin import stand_in_cache
+from seizurelit.loso.watching import Watcher
+from seizurelit.scheduling.jobs import Executor
+from seizurelit.scheduling.ledger import Ledger
+from seizurelit.scheduling.pool import Pool
+from seizurelit.scheduling.run import Outcome, run_jobs
+from seizurelit.scheduling.serial import Serial
+from seizurelit.training.fit import check_trainer_arguments
+
+PRELOAD = ("seizurelit.loso.job",)
+
+
+def run_table(
+    options: RunOptions, training: Training, signs: Sequence[str], streams: Sequence[str], models: Sequence[str]
+) -> int:
+    """Train what is missing of these rows, print their table, and write the run's files.
+
+    Args:
+        options: data, folds, seeds, where to.
+        training: settings.
+        signs: columns of the cohort.
+        streams: pose, face.
+        models: agcn, tcn, agcn_kd.
+
+    Returns:
+        The exit code: 0, or 1 where a fold that was asked for is missing.
+    """
+    console = Console(stderr=True, highlight=False)
+    check_trainer_arguments(training.trainer)
+    for candidate in training.grid:
+        with_overrides(training, candidate)
+    if options.seeds is None or options.seeds < 1:
+        msg = f"--seeds {options.seeds}: give 1 or more"
+        raise InputError(msg)
+    if options.cache is None:
+        console.print(
+            "no --cache was given: the stand-in cohort is used (STAND-IN COHORT, synthetic, no clinical data)"
+        )
+    cache = Cache.open(options.cache or stand_in_cache(Path("runs"), console))
+    setup = Setup(
+        cache=cache.root,
+        cohort=options.cohort,
+        folds=options.folds,
+        split_seed=options.split_seed,
+        training=training,
+        preset=str(options.preset),
+        device="gpu" if torch.cuda.is_available() else "cpu",
+    )
+    rows, impossible = possible_rows(cache, training, signs, streams, models)
+    if not rows:
+        raise InputError(*impossible.values())
+    run = open_run(setup, options.out, tuple(signs))
+    folds = None if options.fold == "all" else (options.fold,)
+    request = Request(rows, options.seeds, folds)
+    jobs = jobs_of(run, request)
+    console.print(
+        f"run {run.folder}: {len(jobs)} trainings, preset {setup.preset}, {options.seeds} seed(s), on {setup.device}"
+    )
+    executor = executor_for(setup, options.workers)
+    with Watcher(run, jobs, executor.slots, options.wandb) as watcher:
+        outcome = run_jobs(jobs, run.folder, executor=executor, on_event=watcher)
+        table = tabulate(run, request, impossible, outcome)
+        watcher.summary(table)
+    _show(table, run)
+    return 0 if outcome.whole else 1
+
+
+def report_run(folder: Path) -> int:
+    """Make the table of a run anew from its finished jobs, and print it.
+
+    Args:
+        folder: the run.
+
+    Returns:
+        0, or 1 where a job that was planned is missing.
+    """
+    run = load_run(folder)
+    ledger = Ledger(folder)
+    records = ledger.records()
+    rows = tuple(dict.fromkeys(Row(*job.split("/")[:3]) for job in records))
+    seeds = 1 + max((int(job.split("/")[3].removeprefix("seed-")) for job in records), default=0)
+    open_ = {job: record.error or "not run" for job, record in records.items() if not ledger.done(job)}
+    table = tabulate(run, Request(rows, seeds), {}, Outcome(failed=open_))
+    _show(table, run)
+    return 1 if open_ else 0
+
+
+def _show(table: Table, run: Run) -> None:
+    """The table on standard output, and where the run's files are."""
+    print_table(table)
+    print(f"\n{run.folder}: predictions.csv, table.csv, table.md; jobs/ has weights, curves and predictions of each fold")
+
+
+def tabulate(run: Run, request: Request, impossible: Mapping[Row, str], outcome: Outcome) -> Table:
+    """Pool a run's finished jobs and write predictions.csv, table.csv and table.md.
+
+    Args:
+        run: the run.
+        request: the rows and seeds that the table is asked for.
+        impossible: rows that the cache has no tensors for, and why.
+        outcome: why other jobs are missing.
+    """
+    predictions = pool_run(run)
+    plans = {sign: run.plan(sign) for sign in dict.fromkeys([*request.signs, *predictions["sign"]])}
+    failed = {}
+    for job, why in {**outcome.failed, **outcome.blocked}.items():
+        sign, stream, model, seed, fold = job.split("/")
+        failed[RowKey(sign, stream, model), int(seed.removeprefix("seed-")), fold] = why
+    info = RunInfo(
+        run_id=run.run_id,
+        preset=run.setup.preset,
+        seeds=tuple(range(request.seeds)),
+        rows=tuple(RowKey(row.sign, row.stream, row.model) for row in request.rows),
+        failed=failed,
+        lacking=lacking_of(run, request.rows),
+        stand_in=run.stand_in,
+        fixed_graph=not run.setup.training.agcn.adaptive,
+        notes=tuple(f"no row {row.sign} {row.stream} {row.model}: {why}" for row, why in impossible.items()),
+    )
+    table = make_table(predictions, plans, run.cohort, info)
+    write_table(run.folder, table)
+    return table
+
+
+def executor_for(setup: Setup, workers: int | None) -> Executor:
+    """This process for one CPU worker, otherwise a pool: over the GPUs, or over the cores."""
+    if workers is not None and workers < 1:
+        msg = f"--workers {workers}: give 1 or more"
+        raise InputError(msg)
+    threads = setup.training.threads
+    if setup.device == "gpu":
+        given = os.environ.get("CUDA_VISIBLE_DEVICES")
+        devices = given.split(",") if given else [str(index) for index in range(torch.cuda.device_count())]
+        return Pool(threads=threads, preload=PRELOAD, devices=devices[:workers])
+    workers = workers or max(1, len(os.sched_getaffinity(0)) // threads)
+    return Serial(threads) if workers == 1 else Pool(workers, threads=threads, preload=PRELOAD)

@@ -1,0 +1,1 @@
+"""Fitting one network on one fold: LightningModules, checkpoints that carry the subjects they saw."""

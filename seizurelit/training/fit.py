@@ -1,0 +1,146 @@
+"""One fitting: a Trainer over a fold's batches for a fixed number of epochs, then scores of subjects it never saw."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import CSVLogger
+
+from seizurelit.config import Training
+from seizurelit.data.fold import FoldDataModule
+from seizurelit.errors import InputError
+from seizurelit.training.modules import DistilledStudent, SeizureClassifier
+from seizurelit.training.networks import WindowNetwork, build_network
+
+HISTORY = "metrics.csv"
+"""The curves of a fitting, as Lightning's CSVLogger names them."""
+
+# What the outer loop or another option decides; the remedy is printed.
+OWNED = {
+    "accelerator": "the loop gives a job its device",
+    "devices": "the loop gives a job its device; use --workers",
+    "num_nodes": "a fold is trained on one device",
+    "strategy": "a fold is trained on one device",
+    "logger": "CSV is always written, for wandb use --wandb",
+    "max_epochs": "use --optimiser.epochs",
+    "precision": "use --precision",
+    "default_root_dir": "use --out",
+    "callbacks": "cannot be given as text",
+    "plugins": "cannot be given as text",
+    "profiler": "cannot be kept apart for parallel jobs",
+}
+
+
+def check_trainer_arguments(arguments: Mapping[str, Any]) -> None:
+    """Refuse what Lightning's Trainer would not take, before any job starts.
+
+    Raises:
+        InputError: a line for each argument that is unknown, owned by the loop or of a value that the Trainer refuses.
+    """
+    known = inspect.signature(pl.Trainer.__init__).parameters
+    faults = [f"--trainer.{name}: {OWNED[name]}" for name in arguments if name in OWNED]
+    faults += [f"--trainer.{name}: Lightning's Trainer has no such argument" for name in arguments if name not in known]
+    if faults:
+        raise InputError(*faults)
+    try:
+        _trainer(Training(trainer=dict(arguments)), epochs=1, device="cpu", logger=False)
+    except Exception as error:  # whatever the Trainer says about a value is the user's to read
+        msg = f"--trainer.*: Lightning's Trainer refuses {dict(arguments)}: {' '.join(str(error).split())}"
+        raise InputError(msg) from None
+
+
+def _trainer(training: Training, *, epochs: int, device: str, logger: CSVLogger | bool) -> pl.Trainer:
+    ours: dict[str, Any] = {
+        "max_epochs": epochs,
+        "accelerator": device,
+        "devices": 1,
+        "logger": logger,
+        "precision": training.precision,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 1_000_000,
+        "deterministic": True,
+    }
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pl.Trainer(**{**ours, **training.trainer})
+
+
+def job_seed(*parts: object) -> int:
+    """A seed of 31 bits from what identifies a fitting; the same parts give the same seed on every machine."""
+    return int(hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()[:8], 16) & 0x7FFFFFFF
+
+
+def fit(
+    model: str,
+    data: FoldDataModule,
+    training: Training,
+    *,
+    seed: int,
+    device: str,
+    history: Path | None,
+    teachers: tuple[WindowNetwork, ...] = (),
+    teacher_of: torch.Tensor | None = None,
+) -> SeizureClassifier:
+    """Fit a model on a fold's training subjects.
+
+    Args:
+        model: agcn, tcn or agcn_kd.
+        data: the fold.
+        training: all settings.
+        seed: of initialisation, dropout, order and augmentation.
+        device: cpu or gpu.
+        history: folder for the curves (metrics.csv); None keeps none.
+        teachers: for agcn_kd, the frozen networks.
+        teacher_of: (S,) which teacher teaches which seizure.
+    """
+    torch.set_num_threads(training.threads)
+    pl.seed_everything(seed, workers=False, verbose=False)
+    network = build_network(model, training, data)
+    epochs = training.optimiser.epochs
+    steps = epochs * data.steps_per_epoch
+    module: SeizureClassifier
+    if teachers and teacher_of is not None:
+        module = DistilledStudent(
+            network, teachers, teacher_of, training.distillation, training.optimiser, steps=steps, classes=data.classes
+        )
+    else:
+        module = SeizureClassifier(network, training.optimiser, steps=steps, classes=data.classes)
+    logger = CSVLogger(history, name="", version="", flush_logs_every_n_steps=1_000_000) if history else False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Lightning's advice on workers and logging intervals
+        _trainer(training, epochs=epochs, device=device, logger=logger).fit(module, datamodule=data)
+    return module
+
+
+def predict(
+    module: SeizureClassifier, data: FoldDataModule, training: Training, *, device: str
+) -> dict[str, np.ndarray]:
+    """The class scores (K,) of each seizure that the fold holds out, over all its windows.
+
+    Args:
+        module: fitted for this fold.
+        data: the fold.
+        training: for the precision.
+        device: cpu or gpu.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        batches = _trainer(training, epochs=1, device=device, logger=False).predict(module, datamodule=data)
+    scores: dict[str, np.ndarray] = {}
+    for indices, probabilities in batches or ():
+        for index, probability in zip(indices.tolist(), probabilities.double().cpu().numpy(), strict=True):
+            scores[data.seizure_name(index)] = probability
+    return scores

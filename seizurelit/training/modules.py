@@ -1,0 +1,139 @@
+"""The LightningModules: a classifier of seizures, and the student that is distilled from a teacher."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from seizurelit.config import Distillation, Optimiser
+from seizurelit.data.fold import Batch
+from seizurelit.training.losses import cross_entropy, distillation, seizure_logits
+from seizurelit.training.networks import WindowNetwork
+
+
+class SeizureClassifier(pl.LightningModule):
+    """Trains one network on seizures; loss and score are of the mean logit over a seizure's windows.
+
+    Args:
+        network: maps a batch to window logits (B, W, K).
+        optimiser: how its weights are fitted.
+        steps: training steps in all, for the cosine.
+        classes: K.
+    """
+
+    def __init__(self, network: WindowNetwork, optimiser: Optimiser, *, steps: int, classes: int) -> None:
+        super().__init__()
+        self.network = network
+        self.optimiser = optimiser
+        self.steps = steps
+        self.train_loss = MeanMetric()
+        self.train_accuracy = MulticlassAccuracy(num_classes=classes, average="micro")
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The logits (B, K) of the batch's seizures."""
+        return seizure_logits(self.network(batch), batch.window_mask)
+
+    def loss(self, batch: Batch, logits: Tensor) -> Tensor:
+        """The training loss, a scalar, of (B, K) logits."""
+        return cross_entropy(logits, batch.label, batch.weight, self.optimiser.label_smoothing)
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """One step; the epoch's mean loss and accuracy go into the history."""
+        del index
+        logits = self(batch)
+        loss = self.loss(batch, logits)
+        self.train_loss.update(loss.detach(), len(batch.label))
+        self.train_accuracy.update(logits.detach(), batch.label)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's means."""
+        self.log("train_loss", self.train_loss.compute())
+        self.log("train_accuracy", self.train_accuracy.compute())
+        self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+        self.train_loss.reset()
+        self.train_accuracy.reset()
+
+    def predict_step(self, batch: Batch, index: int) -> tuple[Tensor, Tensor]:
+        """The seizures' indices (B,) and their class scores (B, K): the softmax of the mean logit."""
+        del index
+        return batch.seizure, torch.softmax(self(batch).float(), dim=-1)
+
+    def configure_optimizers(self) -> tuple[list[Optimizer], list[dict[str, object]]]:
+        """The optimiser, and the cosine that takes its rate to 0 over all steps."""
+        choice = self.optimiser
+        decayed = [p for p in self.network.parameters() if p.requires_grad and p.ndim > 1]
+        plain = [p for p in self.network.parameters() if p.requires_grad and p.ndim <= 1]
+        groups = [{"params": decayed, "weight_decay": choice.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        optimiser: Optimizer
+        if choice.name == "adamw":
+            optimiser = torch.optim.AdamW(groups, lr=choice.lr, foreach=True)
+        else:
+            optimiser = torch.optim.SGD(groups, lr=choice.lr, momentum=0.9, nesterov=True, foreach=True)
+        cosine = LambdaLR(optimiser, lambda step: 0.5 * (1 + math.cos(math.pi * min(step / max(self.steps, 1), 1))))
+        return [optimiser], [{"scheduler": cosine, "interval": "step"}]
+
+
+class DistilledStudent(SeizureClassifier):
+    """A keypoint network taught by frozen appearance networks: L = (1-α)·CE + α·T²·KL(teacher ‖ student).
+
+    Teacher and student see the same windows of the same seizures. With cross-fitting there are several teachers, and a seizure
+    is taught by the one that did not see its subject.
+
+    Args:
+        network: the student.
+        teachers: frozen networks of the same fold.
+        teacher_of: (S,) index into `teachers` for each seizure of the fold's store.
+        settings: α and T.
+        optimiser: how the student's weights are fitted.
+        steps: training steps in all.
+        classes: K.
+    """
+
+    teacher_of: Tensor
+
+    def __init__(
+        self,
+        network: WindowNetwork,
+        teachers: Sequence[WindowNetwork],
+        teacher_of: Tensor,
+        settings: Distillation,
+        optimiser: Optimiser,
+        *,
+        steps: int,
+        classes: int,
+    ) -> None:
+        super().__init__(network, optimiser, steps=steps, classes=classes)
+        self.teachers = nn.ModuleList(teachers).requires_grad_(requires_grad=False)
+        self.register_buffer("teacher_of", teacher_of, persistent=False)
+        self.settings = settings
+
+    def train(self, mode: bool = True) -> DistilledStudent:
+        """Training mode is the student's alone; its teachers stay in evaluation mode."""
+        super().train(mode)
+        self.teachers.eval()
+        return self
+
+    @torch.no_grad()
+    def teacher_logits(self, batch: Batch) -> Tensor:
+        """The logits (B, K) of each seizure's own teacher."""
+        chosen = self.teacher_of[batch.seizure]
+        every = torch.stack([seizure_logits(teacher(batch), batch.window_mask) for teacher in self.teachers], dim=1)
+        return every.gather(1, chosen.view(-1, 1, 1).expand(-1, 1, every.shape[-1])).squeeze(1)
+
+    def loss(self, batch: Batch, logits: Tensor) -> Tensor:
+        """(1-α)·CE + α·T²·KL, a scalar."""
+        alpha = self.settings.alpha
+        hard = super().loss(batch, logits)
+        if alpha == 0:
+            return hard
+        soft = distillation(logits, self.teacher_logits(batch), batch.weight, self.settings.temperature)
+        return (1 - alpha) * hard + alpha * soft

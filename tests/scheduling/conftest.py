@@ -1,0 +1,156 @@
+"""A module of jobs that workers can import, and how to run it from a process that can be killed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+JOBS = '''
+import json, os, signal, subprocess, sys, time
+from pathlib import Path
+
+
+def note(journal, text):
+    """One line in a file that many processes append to."""
+    descriptor = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, (text + "\\n").encode())
+    os.close(descriptor)
+
+
+def work(folder, name, journal, seconds=0.0):
+    note(journal, f"start {name} {os.getpid()}")
+    (folder / "predictions.csv").write_text(f"seizure,score\\n{name},0.5\\n")
+    time.sleep(seconds)
+    (folder / "deep").mkdir()
+    (folder / "deep" / "weights.bin").write_bytes(name.encode() * 1000)
+    note(journal, f"end {name}")
+    return {"name": name, "score": 0.5, "shape": (1, 2)}
+
+
+def fail(folder, unless):
+    (folder / "half.txt").write_text("half")
+    print("about to fail")
+    if not Path(unless).exists():
+        raise ValueError("no data for this fold\\nsecond line")
+    return {}
+
+
+def fall(folder, times, journal, how="kill"):
+    """Die as often as is asked for, then succeed."""
+    note(journal, "fall")
+    (folder / "half.txt").write_text("half")
+    if len(Path(journal).read_text().splitlines()) <= times:
+        if how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        os._exit(7)
+    return {"fell": times}
+
+
+def see(folder):
+    import threading
+    return {"threads": os.environ["OMP_NUM_THREADS"], "device": os.environ.get("CUDA_VISIBLE_DEVICES"),
+            "folder": sorted(os.listdir(folder)), "stdin": sys.stdin.read()}
+
+
+def child(folder, journal):
+    process = subprocess.Popen(["sleep", "100"])
+    note(journal, f"child {process.pid}")
+    time.sleep(100)
+
+
+def forked(folder, journal):
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(100)
+    note(journal, f"forked {pid}")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave(folder):
+    raise SystemExit(3)
+
+
+def nothing(folder):
+    return {}
+
+
+def number(folder):
+    return 3
+
+
+def unwritable(folder):
+    return {"a": object()}
+
+
+def forge(folder):
+    (folder / "result.json").write_text("{}")
+    return {}
+'''
+
+
+@pytest.fixture
+def journal(tmp_path, monkeypatch):
+    """Where jobs note what they do; the module `tiny_jobs` can be imported in workers."""
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    (modules / "tiny_jobs.py").write_text(JOBS)
+    monkeypatch.syspath_prepend(str(modules))
+    return tmp_path / "journal.txt"
+
+
+@pytest.fixture
+def parent(tmp_path, journal):
+    """Start a process of its own that runs a script with the jobs module at hand."""
+    started = []
+
+    def start(script):
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path / "modules")])}
+        process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(script)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def alive():
+    """Whether a process is there and no zombie."""
+
+    def check(pid):
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        except OSError:
+            return False
+
+    return check
+
+
+@pytest.fixture
+def until():
+    """Wait until something is true, and say whether it became so."""
+
+    def wait(true, seconds=20.0):
+        deadline = time.monotonic() + seconds
+        while not true() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return bool(true())
+
+    return wait

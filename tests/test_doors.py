@@ -1,0 +1,218 @@
+"""Whole chain, through the front doors, on tiny real files."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+QUICK = (
+    *("--windows.frames", 25, "--windows.per_seizure", 1, "--windows.stride", 25),
+    *("--optimiser.epochs", 2, "--preset", "fast", "--tcn.levels", 2, "--tcn.channels", 8),
+)
+
+
+def fit(door, cache: Path, *more: object, stream: str = "pose", wandb: str = "off"):
+    return door("fit", "--stream", stream, "--cache", cache, "--out", "run", "--wandb", wandb, *QUICK, *more)
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_cache, tmp_path_factory):
+    """A run of all three models of pose over all folds, by two workers."""
+    folder = tmp_path_factory.mktemp("finished")
+    command = [
+        sys.executable,
+        "-m",
+        "seizurelit.fit",
+        "--stream",
+        "pose",
+        "--cache",
+        tiny_cache,
+        "--out",
+        "run",
+        "--workers",
+        2,
+    ]
+    key = {"SEIZURELIT_KEY_FILE": str(folder / "key")}
+    done = subprocess.run(
+        [*map(str, command), *map(str, QUICK)],
+        cwd=folder,
+        env={**os.environ, **key},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return folder / "run", done
+
+
+def test_fit_trains_every_fold_and_prints_the_table(finished):
+    run, done = finished
+    assert done.returncode == 0, done.stderr
+    assert "STAND-IN COHORT" in done.stdout
+    assert all(row in done.stdout for row in ("AGCNp", "TCNp", "AGCNp + KD", "always positive", "6/6"))
+    predictions = pd.read_csv(run / "predictions.csv", dtype={"label": str})
+    folds = json.loads((run / "folds.json").read_text())["dystonia"]["folds"]
+    assert len(folds) == 6
+    for fold in folds:
+        held_out = predictions[predictions["fold"] == fold["name"]]
+        assert set(held_out["subject"]) == set(fold["test"])
+    trained = predictions[predictions["model"] == "agcn"]
+    assert not trained.duplicated(["seed", "seizure"]).any()
+    assert {"table.csv", "table.md", "config.json", "predictions.csv"} <= {path.name for path in run.iterdir()}
+
+
+def test_a_second_run_does_nothing_and_gives_the_same_bytes(finished, tiny_cache, door):
+    run, _ = finished
+    before = (run / "predictions.csv").read_bytes()
+    again = door("fit", "--stream", "pose", "--cache", tiny_cache, "--out", run, "--wandb", "off", *QUICK)
+    assert again.returncode == 0
+    assert "from before" in again.stderr
+    assert (run / "predictions.csv").read_bytes() == before
+
+
+def test_the_number_of_workers_does_not_change_a_bit(finished, tiny_cache, door, tmp_path):
+    run, _ = finished
+    alone = fit(door, tiny_cache, "--workers", 1)
+    assert alone.returncode == 0, alone.stderr
+    assert (tmp_path / "run" / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(finished, tiny_cache, door, tmp_path):
+    run, _ = finished
+    arguments = ["--stream", "pose", "--cache", tiny_cache, "--out", "run", "--wandb", "off", "--workers", 2, *QUICK]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "seizurelit.fit", *map(str, arguments)], cwd=tmp_path, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "run").glob("jobs/*/*/*/*/*/result.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "run" / "predictions.csv").exists()
+    done = door("fit", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "from before" in done.stderr
+    assert (tmp_path / "run" / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
+
+
+def test_another_configuration_is_refused_with_what_differs(finished, tiny_cache, door):
+    run, _ = finished
+    refused = door("fit", "--stream", "pose", "--cache", tiny_cache, "--out", run, *QUICK, "--optimiser.lr", 0.5)
+    assert refused.returncode == 2
+    assert "training.optimiser.lr: 0.003 there, 0.5 now" in refused.stderr
+
+
+def test_one_fold_says_one_of_six(tiny_cache, door, tmp_path):
+    done = fit(door, tiny_cache, "--model", "tcn", "--fold", "sub-03", stream="face")
+    assert done.returncode == 0, done.stderr
+    assert "1/6" in done.stdout
+    assert set(pd.read_csv(tmp_path / "run" / "predictions.csv")["fold"]) == {"sub-03"}
+
+
+def test_a_student_without_its_teachers_weight_is_the_plain_network(tiny_cache, door, tmp_path):
+    done = fit(door, tiny_cache, "--fold", "sub-03", "--distillation.alpha", 0)
+    assert done.returncode == 0, done.stderr
+    predictions = pd.read_csv(tmp_path / "run" / "predictions.csv").set_index("model")
+    scores = predictions.filter(like="prob_")
+    assert (scores.loc["agcn_kd"].to_numpy() == scores.loc["agcn"].to_numpy()).all()
+    assert (scores.loc["agcn"].to_numpy() != scores.loc["tcn"].to_numpy()).any()
+
+
+@pytest.mark.parametrize(
+    "more", [("--threshold", "inner"), ("--grid", "[{optimiser.lr: 0.001}, {optimiser.lr: 0.01}]")]
+)
+def test_choices_are_made_on_inner_subjects(tiny_cache, door, tmp_path, more):
+    done = fit(door, tiny_cache, "--fold", "sub-03", *more)
+    assert done.returncode == 0, done.stderr
+    choice = json.loads(
+        next((tmp_path / "run").glob("jobs/dystonia/pose/agcn_kd/seed-0/sub-03/choice.json")).read_text()
+    )
+    assert choice["candidates"]
+    inner = next((tmp_path / "run").glob("jobs/dystonia/pose/tcn/seed-0/sub-03/inner.safetensors"))
+    from seizurelit.training.checkpoint import read_provenance
+
+    fold = next(
+        f
+        for f in json.loads((tmp_path / "run" / "folds.json").read_text())["dystonia"]["folds"]
+        if f["name"] == "sub-03"
+    )
+    assert set(read_provenance(inner).subjects_seen) == set(fold["train"]) - set(fold["validation"])
+    student = next((tmp_path / "run").glob("jobs/dystonia/pose/agcn_kd/seed-0/sub-03/weights.safetensors"))
+    assert set(read_provenance(student).subjects_seen) == set(fold["train"])
+
+
+def test_cross_fitted_teachers_never_saw_whom_they_teach(tiny_cache, door, tmp_path):
+    done = fit(door, tiny_cache, "--fold", "sub-03", "--distillation.cross_fitted", "true")
+    assert done.returncode == 0, done.stderr
+    from seizurelit.training.checkpoint import read_provenance
+
+    teachers = sorted((tmp_path / "run").glob("jobs/dystonia/pose/tcn/seed-0/sub-03/cross-*.safetensors"))
+    seen = [set(read_provenance(path).subjects_seen) for path in teachers]
+    everyone = set(read_provenance(teachers[0].parent / "weights.safetensors").subjects_seen)
+    assert len(seen) == 3
+    assert all(any(subject not in group for group in seen) for subject in everyone)
+
+
+def test_a_failed_fold_does_not_stop_the_others(tiny_cache, door, tmp_path):
+    import shutil
+
+    cache = tmp_path / "cache"
+    shutil.copytree(tiny_cache, cache)
+    assert fit(door, cache, "--model", "agcn", "--fold", "sub-01").returncode == 0
+    bad = next(cache.glob("*.pose.safetensors"))
+    content = bytearray(bad.read_bytes())
+    content[-1] ^= 1
+    bad.write_bytes(bytes(content))
+    done = fit(door, cache, "--model", "agcn")
+    assert done.returncode == 1
+    assert "damaged" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--stream", "hand"), "hand"),
+        (("--stream", "pose", "--strem", "x"), "--strem"),
+        (("--stream", "pose", "--cache", "nowhere"), "nowhere"),
+        (("--stream", "pose", "--config", "nowhere.yaml"), "nowhere.yaml"),
+        (("--stream", "pose", "--sign", "tremor"), "tremor"),
+        (("--stream", "pose", "--fold", "sub-99"), "sub-99"),
+        (("--stream", "pose", "--seeds", "0"), "--seeds"),
+        (("--stream", "pose", "--workers", "0"), "--workers"),
+        (("--stream", "pose", "--trainer.max_epoch", "3"), "max_epoch"),
+        (("--stream", "pose", "--trainer.devices", "3"), "devices"),
+        (("--stream", "pose", "--trainer.gradient_clip_val", "hello"), "gradient_clip_val"),
+        (("--stream", "pose", "--grid", "[{optimiser.rate: 1}]"), "optimiser.rate"),
+    ],
+)
+def test_bad_options_get_one_line_and_code_2(tiny_cache, door, arguments, says):
+    given = arguments if "--cache" in arguments else (*arguments, "--cache", tiny_cache)
+    done = door("fit", *given, "--out", "run", "--wandb", "off")
+    assert done.returncode == 2, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["fit", "reproduce", "report", "synthesize", "ingest"])
+def test_help_is_there_and_imports_nothing_heavy(door, name):
+    done = door(name, "--help")
+    assert done.returncode == 0
+    assert "--config" in done.stdout
+    assert "Research use only" in " ".join(done.stdout.split())
+    heavy = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import sys, seizurelit.{name}; print({{'torch', 'pandas', 'wandb', 'scipy'}} & set(sys.modules))",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert heavy.stdout.strip() == "set()"
