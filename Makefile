@@ -25,12 +25,12 @@ $(PYTHON): | $(UV)
 	$(UV) venv --quiet --python 3.11 $(VENV)
 
 $(VENV)/.run: requirements/run.txt pyproject.toml | $(PYTHON)
-	$(UV) pip install --quiet --python $(PYTHON) --require-hashes -r requirements/run.txt
+	$(UV) pip install --quiet --compile-bytecode --python $(PYTHON) --require-hashes -r requirements/run.txt
 	$(UV) pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
-	$(UV) pip install --quiet --python $(PYTHON) --require-hashes -r requirements/dev.txt
+	$(UV) pip install --quiet --compile-bytecode --python $(PYTHON) --require-hashes -r requirements/dev.txt
 	@touch $@
 
 reproduce: $(VENV)/.run  ## Table 1 over all folds (ARGS="--cache DIR --out runs/NAME" for your own cohort)

@@ -39,7 +39,7 @@ class _Exit(Exception):  # noqa: N818 - it carries an exit code, not an error
 class Parser(ArgumentParser):
     """A parser whose errors are the first line that matters."""
 
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # type: ignore[override]
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Say what is wrong in one line, and where help is."""
         del ex
         text = " ".join(message.split())

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from seizurelit.errors import InputError
 
@@ -150,8 +150,6 @@ class Optimiser:
         epochs: passes over the fold's training seizures.
         batch: seizures a step.
         label_smoothing: of the cross-entropy.
-        mixup: parameter of the Beta distribution that mixes the seizures of a batch; 0 mixes none.
-        average: share of the last epochs whose weights are averaged; 0 keeps the last weights.
     """
 
     name: Literal["adamw", "sgd"] = "adamw"
@@ -160,8 +158,6 @@ class Optimiser:
     epochs: int = 50
     batch: int = 8
     label_smoothing: float = 0.0
-    mixup: float = 0.0
-    average: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -210,9 +206,10 @@ def with_overrides(training: Training, overrides: Mapping[str, Any]) -> Training
         InputError: a name that no setting has, or a value of another type; all of them, a line each.
     """
     faults = []
+    replaced: Any = dataclasses.replace
     for name, value in overrides.items():
         group, _, leaf = name.rpartition(".")
-        target = getattr(training, group, None) if group else training
+        target: Any = getattr(training, group, None) if group else training
         if not dataclasses.is_dataclass(target) or leaf not in {entry.name for entry in dataclasses.fields(target)}:
             faults.append(f"{name}: no such setting; see --help for their names")
             continue
@@ -223,25 +220,77 @@ def with_overrides(training: Training, overrides: Mapping[str, Any]) -> Training
         if old is not None and (not isinstance(new, type(old)) or isinstance(new, bool) != isinstance(old, bool)):
             faults.append(f"{name}: {value!r} is not of the kind of {old!r}")
             continue
-        changed = dataclasses.replace(target, **{leaf: new})  # type: ignore[type-var]
-        training = dataclasses.replace(training, **{group: changed}) if group else changed  # type: ignore[assignment]
+        hint = get_type_hints(type(target))[leaf]
+        if get_origin(hint) is Literal and new not in get_args(hint):
+            faults.append(f"{name}: {value!r} is none of {', '.join(map(repr, get_args(hint)))}")
+            continue
+        changed = replaced(target, **{leaf: new})
+        training = dataclasses.replace(training, **{group: changed}) if group else changed
     if faults:
         raise InputError(*faults)
     return training
 
 
+def check(training: Training) -> None:
+    """Refuse settings out of range, before any job.
+
+    Raises:
+        InputError: a line for each.
+    """
+    t = training
+    rules = {
+        "windows.frames": (t.windows.frames, t.windows.frames >= 1, "1 or more"),
+        "windows.per_seizure": (t.windows.per_seizure, t.windows.per_seizure >= 1, "1 or more"),
+        "windows.stride": (t.windows.stride, 1 <= t.windows.stride <= t.windows.frames, "1 to windows.frames"),
+        "windows.step": (t.windows.step, t.windows.step >= 1, "1 or more"),
+        "inputs.features": (t.inputs.features, len(set(t.inputs.features)) == len(t.inputs.features) > 0, "each once"),
+        "augmentation.flip": (t.augmentation.flip, 0 <= t.augmentation.flip <= 1, "0 to 1"),
+        "augmentation.rotation": (t.augmentation.rotation, t.augmentation.rotation >= 0, "0 or more"),
+        "augmentation.scale": (t.augmentation.scale, 0 <= t.augmentation.scale < 1, "0 to below 1"),
+        "augmentation.speed": (t.augmentation.speed, 0 <= t.augmentation.speed < 1, "0 to below 1"),
+        "augmentation.noise": (t.augmentation.noise, t.augmentation.noise >= 0, "0 or more"),
+        "augmentation.joint_dropout": (
+            t.augmentation.joint_dropout,
+            0 <= t.augmentation.joint_dropout < 1,
+            "0 to below 1",
+        ),
+        "augmentation.feature_dropout": (
+            t.augmentation.feature_dropout,
+            0 <= t.augmentation.feature_dropout < 1,
+            "0 to below 1",
+        ),
+        "agcn.dropout": (t.agcn.dropout, 0 <= t.agcn.dropout < 1, "0 to below 1"),
+        "tcn.channels": (t.tcn.channels, t.tcn.channels >= 1, "1 or more"),
+        "tcn.levels": (t.tcn.levels, t.tcn.levels >= 1, "1 or more"),
+        "tcn.kernel": (t.tcn.kernel, t.tcn.kernel >= 1 and t.tcn.kernel % 2 == 1, "an odd number"),
+        "tcn.dropout": (t.tcn.dropout, 0 <= t.tcn.dropout < 1, "0 to below 1"),
+        "distillation.alpha": (t.distillation.alpha, 0 <= t.distillation.alpha <= 1, "0 to 1"),
+        "distillation.temperature": (t.distillation.temperature, t.distillation.temperature > 0, "above 0"),
+        "distillation.groups": (t.distillation.groups, t.distillation.groups >= 2, "2 or more"),
+        "optimiser.lr": (t.optimiser.lr, t.optimiser.lr > 0, "above 0"),
+        "optimiser.weight_decay": (t.optimiser.weight_decay, t.optimiser.weight_decay >= 0, "0 or more"),
+        "optimiser.epochs": (t.optimiser.epochs, t.optimiser.epochs >= 1, "1 or more"),
+        "optimiser.batch": (t.optimiser.batch, t.optimiser.batch >= 1, "1 or more"),
+        "optimiser.label_smoothing": (
+            t.optimiser.label_smoothing,
+            0 <= t.optimiser.label_smoothing < 1,
+            "0 to below 1",
+        ),
+        "threads": (t.threads, t.threads >= 1, "1 or more"),
+    }
+    faults = [f"--{name} {value}: give {wanted}" for name, (value, good, wanted) in rules.items() if not good]
+    if faults:
+        raise InputError(*faults)
+
+
 def training_from_json(fields: Mapping[str, Any]) -> Training:
     """The settings that `dataclasses.asdict` and JSON made a mapping of."""
-    groups = {entry.name: entry.default_factory for entry in dataclasses.fields(Training)}
-    ready: dict[str, Any] = {}
-    for name, value in fields.items():
-        factory = groups.get(name)
-        if isinstance(value, Mapping) and dataclasses.is_dataclass(factory):
-            ready[name] = factory(
-                **{key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
-            )
-        else:
-            ready[name] = value
+    ready = dict(fields)
+    kinds: dict[str, Any] = get_type_hints(Training)
+    for name, kind in kinds.items():
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+            group = {key: tuple(item) if isinstance(item, list) else item for key, item in fields[name].items()}
+            ready[name] = kind(**group)
     return Training(**ready)
 
 

@@ -18,7 +18,9 @@ def main(argv: Sequence[str]) -> int:
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("seizures", total=None)
         done = ingest(options, lambda made, total: bar.update(task, completed=made, total=total))
-    print(f"{done.cache}: {done.stream} of {done.seizures} seizures, {done.subjects} subjects; signs: {', '.join(done.signs)}")
+    print(
+        f"{done.cache}: {done.stream} of {done.seizures} seizures, {done.subjects} subjects; signs: {', '.join(done.signs)}"
+    )
     if done.missing:
         print(f"no file for {len(done.missing)} seizures: {', '.join(done.missing)}")
     return 0

@@ -38,7 +38,6 @@ def _private_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def tiny_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A stand-in cohort of six subjects with seizures of a few seconds."""
     from seizurelit.synthetic.options import StandIn
-
     from seizurelit.synthetic.write import synthesize
 
     root = tmp_path_factory.mktemp("tiny") / "cache"

@@ -1,8 +1,8 @@
 """Random changes of training windows: drawn for a whole batch at once, each shared by all frames of its window.
 
-Drawing is apart from applying: a `Draw` holds every random number of a batch, drawn on the CPU in one fixed order, so that the
-same seed and epoch give the same batch on any device and for any choice of modalities. Axes: B seizures, W windows of each, T frames,
-V joints, C of x, y, z, D features.
+Drawing is apart from applying: a `Draw` holds every random number of a batch, drawn on the CPU in one fixed order, so that
+the same seed and epoch give the same batch on any device and for any choice of modalities. Axes: B seizures, W windows of
+each, T frames, V joints, C of x, y, z, D features.
 """
 
 from __future__ import annotations
@@ -72,7 +72,10 @@ def refuse_flip(settings: Augmentation, classes: tuple[str, ...]) -> None:
     """
     sided = [name for name in classes if any(side in name.lower() for side in ("left", "right"))]
     if sided and settings.flip > 0:
-        msg = f"--augmentation.flip {settings.flip}: would turn the class {', '.join(sided)} into its opposite; give --augmentation.flip 0"
+        msg = (
+            f"--augmentation.flip {settings.flip}: would turn the class {', '.join(sided)} into its opposite; "
+            "give --augmentation.flip 0"
+        )
         raise InputError(msg)
 
 
@@ -96,7 +99,7 @@ def flip_keypoints(keypoints: Tensor, confidence: Tensor, skeleton: Skeleton) ->
 
 
 def augment_keypoints(
-    keypoints: Tensor, confidence: Tensor, path: Tensor, drawn: Draw, settings: Augmentation, skeleton: Skeleton
+    keypoints: Tensor, confidence: Tensor, path: Tensor, drawn: Draw, *, settings: Augmentation, skeleton: Skeleton
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Flip, rotate, scale, add noise, drop joints.
 

@@ -1,8 +1,8 @@
 """The batches of one fold: windows of its training subjects, drawn anew each epoch, and all windows of those it holds out.
 
-The tensors of all seizures are in memory; a batch is gathered, normalised and augmented whole, without a sample's round through Python and
-without workers, so that it depends on the seed and the epoch alone. Axes: B seizures, W windows of each, T frames, V joints, C
-channels, D features.
+The tensors of all seizures are in memory; a batch is gathered, normalised and augmented whole, without a round through Python
+for each sample and without workers, so that it depends on the seed and the epoch alone. Axes: B seizures, W windows of each, T
+frames, V joints, C channels, D features.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ class FoldDataModule(pl.LightningDataModule):
 
     Raises:
         SubjectLeakError: a subject to train on, or one that the extraction's weights saw, is held out.
-        InputError: nothing to train on, flips of classes that name a side, a stride that skips frames, a root velocity without a root.
+        InputError: nothing to train on, flips of classes that name a side, a stride that skips frames, a root velocity
+            without a root.
     """
 
     def __init__(self, store: SeizureStore, fold: Fold, training: Training, *, seed: int, inner: bool = False) -> None:
@@ -117,11 +118,15 @@ class FoldDataModule(pl.LightningDataModule):
         self.guard.admit(train, "the training data")
         refuse_flip(training.augmentation, store.classes)
         windows = training.windows
-        if min(windows.frames, windows.stride, windows.step, windows.per_seizure) < 1 or windows.stride > windows.frames:
-            msg = f"--windows: all must be 1 or more and stride no longer than frames, so that every frame is scored; not {windows}"
+        smallest = min(windows.frames, windows.stride, windows.step, windows.per_seizure)
+        if smallest < 1 or windows.stride > windows.frames:
+            msg = f"--windows: all must be 1 or more, and stride no longer than frames, or some are never scored; not {windows}"
             raise InputError(msg)
-        if training.inputs.root_velocity and store.stream == "pose" and store.keypoints is not None and store.root is None:
-            msg = "--inputs.root_velocity: not every seizure has the tensor pose.root; extract or ingest it, or leave the option out"
+        centred = store.stream == "pose" and store.keypoints is not None and store.root is None
+        if training.inputs.root_velocity and centred:
+            msg = (
+                "--inputs.root_velocity: not every seizure has pose.root; extract or ingest it, or leave the option out"
+            )
             raise InputError(msg)
         self.train_indices = store.indices(train)
         self.held_out_indices = store.indices(fold.validation if inner else fold.test)
@@ -264,7 +269,7 @@ class FoldDataModule(pl.LightningDataModule):
             return None, None
         windows, inputs, skeleton = training.windows, training.inputs, self.skeleton
         speed = drawn.speed if drawn is not None and training.augmentation.speed > 0 else None
-        clock = _Clock.of(index, starts, windows.frames, windows.step, speed, store.offsets)
+        clock = _Clock.of(index, starts, speed, frames=windows.frames, step=windows.step, offsets=store.offsets)
         keypoints, confidence = clock.keypoints(store.keypoints, store.confidence)
         root = None if store.root is None else clock.read(store.root)
         keypoints, path = normalise(keypoints, confidence > 0, root, skeleton)
@@ -272,7 +277,7 @@ class FoldDataModule(pl.LightningDataModule):
             keypoints, path = face_camera(keypoints, path, confidence > 0, skeleton)
         if drawn is not None:
             keypoints, confidence, path = augment_keypoints(
-                keypoints, confidence, path, drawn, training.augmentation, skeleton
+                keypoints, confidence, path, drawn, settings=training.augmentation, skeleton=skeleton
             )
         condition = None if store.condition is None else store.condition[index]
         fps = store.fps / windows.step
@@ -295,7 +300,7 @@ class FoldDataModule(pl.LightningDataModule):
         frames = max(1, round(windows.frames * windows.step * ratio / step))
         speed = drawn.speed if drawn is not None and training.augmentation.speed > 0 else None
         first = (starts * ratio).round().long()
-        clock = _Clock.of(index, first, frames, step, speed, store.appearance_offsets)
+        clock = _Clock.of(index, first, speed, frames=frames, step=step, offsets=store.appearance_offsets)
         appearance = clock.read(store.appearance) * clock.real.unsqueeze(-1)
         if drawn is not None:
             appearance = augment_appearance(appearance, drawn, training.augmentation)
@@ -321,7 +326,9 @@ class _Clock(NamedTuple):
     real: Tensor
 
     @classmethod
-    def of(cls, index: Tensor, starts: Tensor, frames: int, step: int, speed: Tensor | None, offsets: Tensor) -> _Clock:
+    def of(
+        cls, index: Tensor, starts: Tensor, speed: Tensor | None, *, frames: int, step: int, offsets: Tensor
+    ) -> _Clock:
         """The rows of windows of `frames` that start at (B, W) frames of seizures (B,), at (B, W) speeds."""
         first = offsets[index][:, None, None]
         last = (offsets[index + 1] - offsets[index])[:, None, None] - 1

@@ -91,8 +91,8 @@ def keypoint_channels(
         fps: frames a second of the clip.
 
     Returns:
-        (B, W, C', T, V): the features in the order of `inputs.features`, the velocity of the root, the confidence, the condition. All of it
-        is 0 in padding. In memory the channels come last.
+        (B, W, C', T, V): the features in the order of `inputs.features`, the velocity of the root, the confidence, the
+        condition. All of it is 0 in padding. In memory the channels come last.
     """
     seen = confidence > 0
     T, V = confidence.shape[2:]

@@ -214,7 +214,9 @@ class _Reading:
                     faults.append(f"{what} frame rate of features; extract all at one rate")
                 widths = [self.parts["appearance"][i].shape[1] for i in (0, index)]
                 if widths[0] != widths[1]:
-                    faults.append(f"{what} number of features ({widths[1]} and {widths[0]}); extract all with one network")
+                    faults.append(
+                        f"{what} number of features ({widths[1]} and {widths[0]}); extract all with one network"
+                    )
         if faults:
             raise InputError(*faults)
         return first

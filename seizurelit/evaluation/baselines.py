@@ -7,6 +7,7 @@ seed.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
@@ -141,7 +142,8 @@ def nuisance(
     return _regression(NUISANCE, "", rows_of, cohort=cohort, sign=sign, plan=plan)
 
 
-def joint_groups(skeleton: Skeleton) -> dict[str, tuple[int, ...]]:
+@functools.lru_cache
+def joint_groups(skeleton: Skeleton) -> Mapping[str, tuple[int, ...]]:
     """The joints by parts: each unbranched chain of bones with its mirror image; the branching joints are the core.
 
     Sides are taken together since labels are not lateralised, and since few features are all that few videos bear.
@@ -241,10 +243,9 @@ class _Features:
 
     def motion(self, seizure: str, stream: str, fold: str) -> _Found | None:
         """Features and the subjects that the extractor saw; None without keypoints."""
-        own = self._own(seizure, stream, fold)
-        key = (seizure, stream, own)
+        key = (seizure, stream, self._own(seizure, stream, fold))
         if key not in self._motion:
-            self._motion[key] = self._read_motion(seizure, stream, own) if self._there(*key) else None
+            self._motion[key] = self._read_motion(*key) if self._there(*key) else None
         return self._motion[key]
 
     def _read_motion(self, seizure: str, stream: str, own: str | None) -> _Found | None:
@@ -267,14 +268,13 @@ class _Features:
         seen: set[str] = set()
         found = False
         for stream in streams:
-            own = self._own(seizure, stream, fold)
-            if not self._there(seizure, stream, own):
-                features |= {f"missing joints ({stream})": 1.0, f"frames without ({stream})": 1.0}
-                continue
-            found = True
-            key = (seizure, stream, own)
+            key = (seizure, stream, self._own(seizure, stream, fold))
             if key not in self._facts:
-                self._facts[key] = self._read_facts(seizure, stream, own)
+                if not self._there(*key):
+                    features |= {f"missing joints ({stream})": 1.0, f"frames without ({stream})": 1.0}
+                    continue
+                self._facts[key] = self._read_facts(*key)
+            found = True
             facts, subjects = self._facts[key]
             features = {**facts, **features}  # the body's video is the face's; the first stream's word stands
             seen.update(subjects)

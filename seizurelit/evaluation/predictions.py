@@ -41,10 +41,8 @@ def decide(probabilities: np.ndarray, classes: Sequence[str], threshold: float |
         S class names.
     """
     scores = np.asarray(probabilities, dtype=float).reshape(-1, len(classes))
-    if len(classes) == 2:
-        chosen = (scores[:, 1] >= (0.5 if threshold is None else threshold)).astype(int)
-    else:
-        chosen = scores.argmax(axis=1)
+    cut = 0.5 if threshold is None else threshold
+    chosen = (scores[:, 1] >= cut).astype(int) if len(classes) == 2 else scores.argmax(axis=1)
     return [classes[index] for index in chosen]
 
 

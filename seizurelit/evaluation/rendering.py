@@ -214,8 +214,7 @@ def footnotes(table: Table) -> tuple[str, ...]:
     notes: list[str] = []
     if table.stand_in:
         notes.append(
-            f"{STAND_IN}: synthetic people, made so that everything runs. "
-            "Nothing here is a finding about seizures, and nothing was tuned to the paper."
+            f"{STAND_IN}: synthetic people, made so that everything runs. Nothing here is a finding about seizures."
         )
     notes += [*_size_notes(table), *_missing_notes(table), *_wrong_notes(table), *_undefined_notes(table)]
     notes.append(

@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from seizurelit.cache.store import Cache
-from seizurelit.config import Training, with_overrides
+from seizurelit.config import Training, check, with_overrides
 from seizurelit.errors import InputError
 from seizurelit.evaluation.rendering import print_table, write_table
 from seizurelit.evaluation.table import RowKey, RunInfo, Table, make_table
@@ -46,9 +46,9 @@ def run_table(
         The exit code: 0, or 1 where a fold that was asked for is missing.
     """
     console = Console(stderr=True, highlight=False)
-    check_trainer_arguments(training.trainer)
-    for candidate in training.grid:
-        with_overrides(training, candidate)
+    check_trainer_arguments(training)
+    for candidate in (*training.grid, {}):
+        check(with_overrides(training, candidate))
     if options.seeds is None or options.seeds < 1:
         msg = f"--seeds {options.seeds}: give 1 or more"
         raise InputError(msg)
@@ -108,7 +108,9 @@ def report_run(folder: Path) -> int:
 def _show(table: Table, run: Run) -> None:
     """The table on standard output, and where the run's files are."""
     print_table(table)
-    print(f"\n{run.folder}: predictions.csv, table.csv, table.md; jobs/ has weights, curves and predictions of each fold")
+    print(
+        f"\n{run.folder}: predictions.csv, table.csv, table.md; jobs/ has weights, curves and predictions of each fold"
+    )
 
 
 def tabulate(run: Run, request: Request, impossible: Mapping[Row, str], outcome: Outcome) -> Table:
@@ -122,7 +124,7 @@ def tabulate(run: Run, request: Request, impossible: Mapping[Row, str], outcome:
     """
     predictions = pool_run(run)
     plans = {sign: run.plan(sign) for sign in dict.fromkeys([*request.signs, *predictions["sign"]])}
-    failed = {}
+    failed: dict[tuple[RowKey, int | None, str], str] = {}
     for job, why in {**outcome.failed, **outcome.blocked}.items():
         sign, stream, model, seed, fold = job.split("/")
         failed[RowKey(sign, stream, model), int(seed.removeprefix("seed-")), fold] = why

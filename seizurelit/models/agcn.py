@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ class Frames(NamedTuple):
     Attributes:
         mask: (N, T) bool, true for a real frame.
         rows: (P,) positions of the real frames among the N·T.
-        count: (N,) real frames of each window, at least 1.
+        total: (N,) real frames of each window, at least 1.
     """
 
     mask: Tensor
     rows: Tensor
-    count: Tensor
+    total: Tensor
 
     @classmethod
     def of(cls, mask: Tensor) -> Frames:
@@ -161,9 +161,11 @@ class GraphConvolution(nn.Module):
         E = embedded.shape[-1] // (2 * self.subsets)
         size: Tensor | int = E * T
         if frames is not None:
-            embedded = embedded * frames.mask[:, :, None, None]
-            size = (E * frames.count)[:, None, None, None]
-        a, b = embedded.view(N, T, V, 2, self.subsets, E).permute(3, 0, 4, 2, 1, 5).reshape(2, N, self.subsets, V, T * E)
+            # Padded frames are 0, so that their embeddings are the biases: the same for all joints, which the softmax does not see.
+            size = (E * frames.total)[:, None, None, None]
+        a, b = (
+            embedded.view(N, T, V, 2, self.subsets, E).permute(3, 0, 4, 2, 1, 5).reshape(2, N, self.subsets, V, T * E)
+        )
         return torch.softmax(a @ b.transpose(-1, -2) / size, dim=-2)
 
     def forward(self, x: Tensor, adjacency: Tensor, frames: Frames | None = None) -> Tensor:
@@ -185,7 +187,7 @@ class GraphConvolution(nn.Module):
         spread = A.transpose(-1, -2).reshape(N, -1, V) @ x.permute(0, 2, 1, 3).reshape(N, V, T * C)
         copies = spread.view(N, self.subsets, V, T, C).permute(0, 3, 2, 1, 4).reshape(N, T, V, self.subsets * C)
         y: Tensor = self.norm(self.output(copies), frames)
-        return F.relu(y + (x if self.down is None else self.down(x, frames)))
+        return functional.relu(y + (x if self.down is None else self.down(x, frames)))
 
 
 class Block(nn.Module):
@@ -202,7 +204,15 @@ class Block(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, stride: int, *, residual: bool, subsets: int, joints: int, embedding: int
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        *,
+        residual: bool,
+        subsets: int,
+        joints: int,
+        embedding: int,
     ) -> None:
         super().__init__()
         self.stride = stride
@@ -227,7 +237,7 @@ class Block(nn.Module):
             y = y + self.residual(x, after)
         elif self.adds_input:
             y = y + x
-        return F.relu(y), after
+        return functional.relu(y), after
 
 
 class Agcn(nn.Module):
@@ -276,9 +286,7 @@ class Agcn(nn.Module):
         for index, (channels, stride) in enumerate(size.blocks):
             embedding = channels // size.share if adaptive else 0
             self.blocks.append(
-                Block(
-                    width, channels, stride, residual=index > 0, subsets=subsets, joints=joints, embedding=embedding
-                )
+                Block(width, channels, stride, residual=index > 0, subsets=subsets, joints=joints, embedding=embedding)
             )
             width = channels
         self.dropout = nn.Dropout(dropout)
@@ -307,7 +315,7 @@ class Agcn(nn.Module):
         for block in self.blocks:
             x, frames = block(x, self.adjacency, frames)
         # A padded frame is 0 here, so that the sum needs no mask.
-        return x.mean((1, 2)) if frames is None else x.sum((1, 2)) / (frames.count * V)[:, None]
+        return x.mean((1, 2)) if frames is None else x.sum((1, 2)) / (frames.total * V)[:, None]
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Logits of each window.

@@ -7,7 +7,7 @@ A padded frame is 0 before every convolution and takes no part in the pooling: a
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
 
@@ -32,11 +32,11 @@ class Level(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """(N, C, T) to (N, C', T); `mask` (N, 1, T) is 1 for a real frame, None where all are."""
-        y = self.dropout(F.relu(self.first(x)))
+        y = self.dropout(functional.relu(self.first(x)))
         if mask is not None:
             y = y * mask
-        y = self.dropout(F.relu(self.second(y)))
-        y = F.relu(y + (x if self.project is None else self.project(x)))
+        y = self.dropout(functional.relu(self.second(y)))
+        y = functional.relu(y + (x if self.project is None else self.project(x)))
         return y if mask is None else y * mask
 
 
@@ -58,7 +58,7 @@ class Tcn(nn.Module):
         torch.Size([5, 2])
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the order of the configuration
         self, in_channels: int, classes: int, channels: int = 64, levels: int = 6, kernel: int = 3, dropout: float = 0.2
     ) -> None:
         super().__init__()
@@ -66,7 +66,8 @@ class Tcn(nn.Module):
             msg = f"kernel must be odd, so that a convolution looks as far back as ahead; not {kernel}"
             raise ValueError(msg)
         self.levels = nn.ModuleList(
-            Level(in_channels if level == 0 else channels, channels, kernel, 2**level, dropout) for level in range(levels)
+            Level(in_channels if level == 0 else channels, channels, kernel, 2**level, dropout)
+            for level in range(levels)
         )
         self.classifier = nn.Linear(channels, classes)
 

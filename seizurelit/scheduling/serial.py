@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,7 +42,13 @@ class Serial:
             self._started = True
             return [Report(self._task.job.id, "started", pid=os.getpid())]
         limit_threads(self.threads)
-        report = execute(self._task)
+        before = signal.getsignal(signal.SIGINT)
+        try:
+            report = execute(self._task)
+        finally:
+            # Lightning's Trainer ignores Ctrl-C after the first, for good.
+            if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not before:
+                signal.signal(signal.SIGINT, before)
         self._task = None
         return [report]
 

@@ -40,6 +40,8 @@ def execute(task: Task, device: str | None = None) -> Report:
         result = getattr(importlib.import_module(module), function)(task.folder, **job.arguments)
         digest = seal(task.folder, job.id, result, task.inputs)
     except (Exception, SystemExit) as fault:
+        if isinstance(fault.__context__, KeyboardInterrupt):  # Lightning's Trainer turns Ctrl-C into sys.exit(1)
+            raise fault.__context__ from None
         error, trace = one_line(fault), traceback.format_exc()
     return Report(
         job=job.id,

@@ -6,7 +6,6 @@ import hashlib
 import inspect
 import logging
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,21 +39,26 @@ OWNED = {
 }
 
 
-def check_trainer_arguments(arguments: Mapping[str, Any]) -> None:
+def check_trainer_arguments(training: Training) -> None:
     """Refuse what Lightning's Trainer would not take, before any job starts.
+
+    Args:
+        training: its `trainer` and `precision` are tried.
 
     Raises:
         InputError: a line for each argument that is unknown, owned by the loop or of a value that the Trainer refuses.
     """
+    arguments = training.trainer
     known = inspect.signature(pl.Trainer.__init__).parameters
     faults = [f"--trainer.{name}: {OWNED[name]}" for name in arguments if name in OWNED]
     faults += [f"--trainer.{name}: Lightning's Trainer has no such argument" for name in arguments if name not in known]
     if faults:
         raise InputError(*faults)
     try:
-        _trainer(Training(trainer=dict(arguments)), epochs=1, device="cpu", logger=False)
+        _trainer(training, epochs=1, device="cpu", logger=False)
     except Exception as error:  # whatever the Trainer says about a value is the user's to read
-        msg = f"--trainer.*: Lightning's Trainer refuses {dict(arguments)}: {' '.join(str(error).split())}"
+        what = f"--precision {training.precision}, --trainer {arguments}"
+        msg = f"{what}: Lightning's Trainer refuses it: {' '.join(str(error).split())}"
         raise InputError(msg) from None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -67,7 +68,7 @@ class SeizureClassifier(pl.LightningModule):
         del index
         return batch.seizure, torch.softmax(self(batch).float(), dim=-1)
 
-    def configure_optimizers(self) -> tuple[list[Optimizer], list[dict[str, object]]]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimiser, and the cosine that takes its rate to 0 over all steps."""
         choice = self.optimiser
         decayed = [p for p in self.network.parameters() if p.requires_grad and p.ndim > 1]
@@ -79,7 +80,7 @@ class SeizureClassifier(pl.LightningModule):
         else:
             optimiser = torch.optim.SGD(groups, lr=choice.lr, momentum=0.9, nesterov=True, foreach=True)
         cosine = LambdaLR(optimiser, lambda step: 0.5 * (1 + math.cos(math.pi * min(step / max(self.steps, 1), 1))))
-        return [optimiser], [{"scheduler": cosine, "interval": "step"}]
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": cosine, "interval": "step"}}
 
 
 class DistilledStudent(SeizureClassifier):

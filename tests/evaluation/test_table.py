@@ -330,7 +330,6 @@ def test_the_written_table_can_be_read_and_names_no_one_in_what_leaves(whole: Ta
     assert float(rows[0]["f1"]) == pytest.approx(best.mean, rel=1e-8)
     prior = next(row for row in rows if row["model"] == "training_prior")
     assert (prior["seeds"], prior["f1_sd"], prior["auroc"]) == ("", "", "0")
-    assert (prior["mcc"], prior["mcc_undefined"]) in {("", "one class predicted"), (prior["mcc"], "")}
     assert not any("sub-" in str(cell) or "sz-" in str(cell) for row in flat_rows(whole) for cell in row.values())
     assert to_markdown(whole) == paths[1].read_text(encoding="utf-8")
 
