@@ -39,7 +39,7 @@ VARIANTS = {
     # The published stream (Section 4.3 of the paper).
     "ten_block": Variant(((64, 1),) * 4 + ((128, 2),) + ((128, 1),) * 2 + ((256, 2),) + ((256, 1),) * 2, share=4),
     # Ours, for few seizures and two cores.
-    "small": Variant(((24, 2), (24, 2), (48, 1), (48, 1)), share=8),
+    "small": Variant(((16, 2), (32, 2), (32, 1), (64, 1)), share=8),
 }
 KERNEL = 9
 """Frames that a temporal convolution sees (K_t in the paper)."""

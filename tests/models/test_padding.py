@@ -119,3 +119,14 @@ def test_the_tcn_sees_both_ways():
     (gradient,) = torch.autograd.grad(middle, x)
     seen = gradient.abs().sum((0, 1)).nonzero().flatten()
     assert seen.tolist() == [13, 14, 15, 16, 17]
+
+
+@pytest.mark.parametrize("name", ["agcn", "gcn", "tcn"])
+def test_mixed_precision_takes_padded_windows(name: str):
+    network = make(name)
+    x, mask = windows(name, 30), torch.arange(30) < torch.tensor([30, 12, 30, 7, 30, 30])[:, None]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = network(x, mask)
+    torch.testing.assert_close(logits.float(), make(name)(x, mask), rtol=0.2, atol=0.3)
+    logits.float().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
