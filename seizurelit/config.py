@@ -53,14 +53,17 @@ class Inputs:
     Attributes:
         features: any of joint, bone (child minus parent) and motion (next frame minus this one), stacked as channels.
         confidence: append the confidence as a channel; where it is 0 the joint is missing and its coordinates are 0.
-        root_velocity: append the velocity of the root, in unit lengths a second, to every joint.
+        root: none leaves the root where it is; velocity appends its velocity, in unit lengths a second, to every joint;
+            path lets the root joint carry its path from the start of the clip, which centring has taken away.
+        side: mirror each clip so that the right side is the one that moves more; for movements of either side.
         facing: turn each clip about the vertical axis until its median shoulder or hip line lies along x (3D skeletons only).
         condition: column of the cohort that every model is told, as constant one-hot channels (an exercise, a camera).
     """
 
     features: tuple[Literal["joint", "bone", "motion"], ...] = ("joint",)
     confidence: bool = True
-    root_velocity: bool = False
+    root: Literal["none", "velocity", "path"] = "none"
+    side: bool = False
     facing: bool = False
     condition: str | None = None
 

@@ -158,20 +158,23 @@ def test_cross_fitted_teachers_never_saw_whom_they_teach(tiny_cache, door, tmp_p
     assert all(any(subject not in group for group in seen) for subject in everyone)
 
 
-def test_a_failed_fold_does_not_stop_the_others(tiny_cache, door, tmp_path):
+def test_a_damaged_cache_costs_nothing_that_was_computed(tiny_cache, door, tmp_path):
     import shutil
 
     cache = tmp_path / "cache"
     shutil.copytree(tiny_cache, cache)
-    assert fit(door, cache, "--model", "agcn", "--fold", "sub-01").returncode == 0
+    assert fit(door, cache, "--model", "tcn", "--fold", "sub-01").returncode == 0
+    before = pd.read_csv(tmp_path / "run" / "predictions.csv")
     bad = next(cache.glob("*.pose.safetensors"))
     content = bytearray(bad.read_bytes())
     content[-1] ^= 1
     bad.write_bytes(bytes(content))
-    done = fit(door, cache, "--model", "agcn")
+    done = fit(door, cache, "--model", "tcn")
     assert done.returncode == 1
-    assert "damaged" in done.stderr
+    assert "is damaged" in done.stderr
     assert "Traceback" not in done.stderr
+    after = pd.read_csv(tmp_path / "run" / "predictions.csv")
+    pd.testing.assert_frame_equal(after[after["model"] == "tcn"], before[before["model"] == "tcn"], check_dtype=False)
 
 
 @pytest.mark.parametrize(

@@ -182,6 +182,10 @@ class Cache:
         found = {name.removeprefix(f"{stream}.") for path in files for name in _header(path).sha256}
         return frozenset(found & {"keypoints", "appearance"})
 
+    def fitted_for(self, fold: str) -> bool:
+        """Whether there are extractions by weights that were fitted in this fold."""
+        return (self.root / FOLDS / fold).is_dir()
+
     def streams(self) -> frozenset[str]:
         """The streams that any seizure has."""
         return frozenset(stream for _, stream in map(_parts, self._files()))

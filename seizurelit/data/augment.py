@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from seizurelit.cohort.skeleton import Skeleton
-from seizurelit.config import Augmentation
+from seizurelit.config import Augmentation, Inputs
 from seizurelit.data.normalise import rotate, turned_plane
 from seizurelit.errors import InputError
 
@@ -64,7 +64,7 @@ def draw(settings: Augmentation, seizures: int, windows: int, generator: torch.G
     )
 
 
-def refuse_flip(settings: Augmentation, classes: tuple[str, ...]) -> None:
+def refuse_flip(settings: Augmentation, inputs: Inputs, classes: tuple[str, ...]) -> None:
     """Classes that name a side are not what they were after a left/right flip.
 
     Raises:
@@ -76,6 +76,9 @@ def refuse_flip(settings: Augmentation, classes: tuple[str, ...]) -> None:
             f"--augmentation.flip {settings.flip}: would turn the class {', '.join(sided)} into its opposite; "
             "give --augmentation.flip 0"
         )
+        raise InputError(msg)
+    if sided and inputs.side:
+        msg = f"--inputs.side: would turn the class {', '.join(sided)} into its opposite; give --inputs.side false"
         raise InputError(msg)
 
 
@@ -98,6 +101,27 @@ def flip_keypoints(keypoints: Tensor, confidence: Tensor, skeleton: Skeleton) ->
     return mirror(keypoints.index_select(-2, swap), skeleton), confidence.index_select(-1, swap)
 
 
+def flip_where(
+    chosen: Tensor, keypoints: Tensor, confidence: Tensor, path: Tensor, skeleton: Skeleton
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mirror the windows that are chosen, with the path of the root.
+
+    Args:
+        chosen: (B, W) bool.
+        keypoints: (B, W, T, V, C) relative to the root.
+        confidence: (B, W, T, V).
+        path: (B, W, T, C) of the root.
+        skeleton: the pairs.
+    """
+    window = chosen[..., None, None]
+    flipped, swapped = flip_keypoints(keypoints, confidence, skeleton)
+    return (
+        torch.where(window.unsqueeze(-1), flipped, keypoints),
+        torch.where(window, swapped, confidence),
+        torch.where(window, mirror(path, skeleton), path),
+    )
+
+
 def augment_keypoints(
     keypoints: Tensor, confidence: Tensor, path: Tensor, drawn: Draw, *, settings: Augmentation, skeleton: Skeleton
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -116,11 +140,7 @@ def augment_keypoints(
     """
     device = keypoints.device
     if settings.flip > 0:
-        chosen = drawn.flip.to(device)[..., None, None]
-        flipped, swapped = flip_keypoints(keypoints, confidence, skeleton)
-        keypoints = torch.where(chosen.unsqueeze(-1), flipped, keypoints)
-        confidence = torch.where(chosen, swapped, confidence)
-        path = torch.where(chosen, mirror(path, skeleton), path)
+        keypoints, confidence, path = flip_where(drawn.flip.to(device), keypoints, confidence, path, skeleton)
     if settings.rotation > 0:
         angle = drawn.angle.to(device)
         keypoints, path = rotate(keypoints, angle, skeleton), rotate(path, angle, skeleton)

@@ -20,9 +20,9 @@ from seizurelit.cohort.leak import Guard
 from seizurelit.cohort.plan import Fold
 from seizurelit.cohort.skeleton import Skeleton
 from seizurelit.config import Training
-from seizurelit.data.augment import Draw, augment_appearance, augment_keypoints, draw, refuse_flip
+from seizurelit.data.augment import Draw, augment_appearance, augment_keypoints, draw, flip_where, refuse_flip
 from seizurelit.data.inputs import channels_in, keypoint_channels
-from seizurelit.data.normalise import face_camera, normalise
+from seizurelit.data.normalise import face_camera, left_moves_more, normalise
 from seizurelit.data.store import SeizureStore
 from seizurelit.data.windows import draw_starts, scoring_starts
 from seizurelit.errors import InputError
@@ -102,8 +102,8 @@ class FoldDataModule(pl.LightningDataModule):
 
     Raises:
         SubjectLeakError: a subject to train on, or one that the extraction's weights saw, is held out.
-        InputError: nothing to train on, flips of classes that name a side, a stride that skips frames, a root velocity
-            without a root.
+        InputError: nothing to train on, flips of classes that name a side, a stride that skips frames, the root's path
+            where there is none.
     """
 
     def __init__(self, store: SeizureStore, fold: Fold, training: Training, *, seed: int, inner: bool = False) -> None:
@@ -116,17 +116,15 @@ class FoldDataModule(pl.LightningDataModule):
         self.guard.admit(store.extraction_saw, f"the extraction of the {store.stream} tensors")
         train = fold.inner_train if inner else fold.train
         self.guard.admit(train, "the training data")
-        refuse_flip(training.augmentation, store.classes)
+        refuse_flip(training.augmentation, training.inputs, store.classes)
         windows = training.windows
         smallest = min(windows.frames, windows.stride, windows.step, windows.per_seizure)
         if smallest < 1 or windows.stride > windows.frames:
             msg = f"--windows: all must be 1 or more, and stride no longer than frames, or some are never scored; not {windows}"
             raise InputError(msg)
         centred = store.stream == "pose" and store.keypoints is not None and store.root is None
-        if training.inputs.root_velocity and centred:
-            msg = (
-                "--inputs.root_velocity: not every seizure has pose.root; extract or ingest it, or leave the option out"
-            )
+        if training.inputs.root != "none" and centred:
+            msg = "--inputs.root: not every seizure has pose.root; extract or ingest it, or leave the option out"
             raise InputError(msg)
         self.train_indices = store.indices(train)
         self.held_out_indices = store.indices(fold.validation if inner else fold.test)
@@ -275,6 +273,9 @@ class FoldDataModule(pl.LightningDataModule):
         keypoints, path = normalise(keypoints, confidence > 0, root, skeleton)
         if inputs.facing:
             keypoints, path = face_camera(keypoints, path, confidence > 0, skeleton)
+        if inputs.side:
+            chosen = left_moves_more(keypoints, confidence > 0, skeleton)
+            keypoints, confidence, path = flip_where(chosen, keypoints, confidence, path, skeleton)
         if drawn is not None:
             keypoints, confidence, path = augment_keypoints(
                 keypoints, confidence, path, drawn, settings=training.augmentation, skeleton=skeleton

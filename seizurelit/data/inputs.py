@@ -1,4 +1,4 @@
-"""The channels that a keypoint network sees: joint, bone, motion, velocity of the root, confidence, condition."""
+"""The channels that a keypoint network sees: joint, bone, motion, the root's path or velocity, confidence, condition."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def channels_in(inputs: Inputs, skeleton: Skeleton, conditions: int = 0) -> int:
         skeleton: its dimensions.
         conditions: number of values of the condition.
     """
-    vectors = len(inputs.features) + inputs.root_velocity
+    vectors = len(inputs.features) + (inputs.root == "velocity")
     return vectors * skeleton.dimensions + inputs.confidence + conditions
 
 
@@ -96,15 +96,19 @@ def keypoint_channels(
     """
     seen = confidence > 0
     T, V = confidence.shape[2:]
+    placed = keypoints
+    if inputs.root == "path":
+        placed = keypoints.clone()
+        placed[..., skeleton.root, :] = path * seen[..., skeleton.root, None]
     stack = []
     for feature in inputs.features:
         if feature == "joint":
-            stack.append(keypoints)
+            stack.append(placed)
         elif feature == "bone":
             stack.append(bones(keypoints, seen, skeleton))
         else:
-            stack.append(motion(keypoints, seen))
-    if inputs.root_velocity:
+            stack.append(motion(placed, seen))
+    if inputs.root == "velocity":
         stack.append(velocity(path, real, fps).unsqueeze(-2).expand(-1, -1, -1, V, -1))
     if inputs.confidence:
         stack.append(confidence.unsqueeze(-1))

@@ -136,3 +136,24 @@ def face_camera(keypoints: Tensor, path: Tensor, seen: Tensor, skeleton: Skeleto
     along = [_masked_median(line[..., axis], both) for axis in (first, second)]
     angle = -torch.atan2(along[1], along[0]).nan_to_num(0.0)
     return rotate(keypoints, angle, skeleton), rotate(path, angle, skeleton)
+
+
+def left_moves_more(keypoints: Tensor, seen: Tensor, skeleton: Skeleton) -> Tensor:
+    """Whether the left joints of a clip move more than their right twins.
+
+    How much a joint moves is its range over the clip, summed over the axes.
+
+    Args:
+        keypoints: (…, T, V, C) normalised.
+        seen: (…, T, V).
+        skeleton: `flip` names the pairs, left then right.
+
+    Returns:
+        (…) bool; false where neither is seen.
+    """
+    missing = ~seen.unsqueeze(-1)
+    high = keypoints.masked_fill(missing, -torch.inf).amax(-3)
+    low = keypoints.masked_fill(missing, torch.inf).amin(-3)
+    extent = (high - low).clamp(min=0).sum(-1)
+    left, right = (torch.tensor(side, device=keypoints.device) for side in zip(*skeleton.flip, strict=True))
+    return extent.index_select(-1, left).sum(-1) > extent.index_select(-1, right).sum(-1)

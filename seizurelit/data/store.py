@@ -37,7 +37,7 @@ class SeizureStore:
         confidence: (ΣT, V) float32, 0 where missing.
         root: (ΣT, C) float32, the path of the root that was subtracted from the keypoints; None if there is none.
         offsets: (S+1,) long: frames of seizure s are offsets[s]:offsets[s+1].
-        appearance: (ΣT', D) float16 or float32; None if not asked for.
+        appearance: (ΣT', D) float16 or float32, 0 in a frame without features; None if not asked for.
         appearance_offsets: (S+1,) long, likewise.
         appearance_fps: frames a second of the appearance features.
         condition: (S, K) float32 one-hot, 0 throughout where the column is empty; None without a condition.
@@ -120,7 +120,7 @@ def load_store(
         guard.admit((cohort.subject_of(name) for name in rated), f"the {stream} tensors")
     names = [f"{stream}.{part}" for part in ("keypoints", "confidence") if keypoints]
     names += [f"{stream}.appearance"] if appearance else []
-    reading = _Reading(cache, stream, fold)
+    reading = _Reading(cache, cohort, stream, fold)
     for name in rated:
         reading.read(name, names, f"{stream}.root" if keypoints else None)
     if not reading.found:
@@ -160,8 +160,9 @@ def load_store(
 class _Reading:
     """One pass over a cache's files: what was found, and whether it goes together."""
 
-    def __init__(self, cache: Cache, stream: str, fold: str | None) -> None:
+    def __init__(self, cache: Cache, cohort: Cohort, stream: str, fold: str | None) -> None:
         self.cache = cache
+        self.cohort = cohort
         self.stream = stream
         self.fold = fold
         self.found: dict[str, Metadata] = {}
@@ -177,12 +178,21 @@ class _Reading:
             return
         wanted = names + ([optional] if optional in there else [])
         tensors = self.cache.read(seizure, self.stream, [name for name in wanted if name], fold=self.fold)
-        self.found[seizure] = tensors.metadata
+        metadata = tensors.metadata
+        if metadata.subject != self.cohort.subject_of(seizure):
+            msg = (
+                f"{self.cache.path(seizure, self.stream, fold)}: was extracted as {metadata.subject}'s, but {self.cohort.path} says "
+                f"{self.cohort.subject_of(seizure)}; correct the table, or extract or ingest the seizure again"
+            )
+            raise InputError(msg)
+        self.found[seizure] = metadata
         for name in wanted:
             if name is not None:
                 self.parts.setdefault(name.split(".")[1], []).append(torch.from_numpy(np.array(tensors[name])))
-        if "keypoints" in self.parts and names[0].endswith(".keypoints"):
+        if "keypoints" in self.parts:
             self._mark_missing()
+        if "appearance" in self.parts:
+            self.parts["appearance"][-1] = self.parts["appearance"][-1].nan_to_num(nan=0.0)
 
     def _mark_missing(self) -> None:
         """NaN, or a confidence of 0, is a missing joint: confidence 0 and coordinates 0."""

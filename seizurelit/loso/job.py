@@ -55,8 +55,8 @@ class _Task:
 
 
 @functools.lru_cache(maxsize=8)
-def _store(run_dir: Path, sign: str, stream: str, modalities: tuple[str, ...]) -> SeizureStore:
-    """A worker reads a stream's tensors once, for all of its jobs."""
+def _store(run_dir: Path, sign: str, stream: str, modalities: tuple[str, ...], extraction: str | None) -> SeizureStore:
+    """A worker reads a stream's tensors once, for all of its jobs; those that were extracted for one fold, once a fold."""
     run = load_run(run_dir)
     cohort = run.cohort
     return load_store(
@@ -67,6 +67,7 @@ def _store(run_dir: Path, sign: str, stream: str, modalities: tuple[str, ...]) -
         keypoints="keypoints" in modalities,
         appearance="appearance" in modalities,
         condition=run.setup.training.inputs.condition,
+        fold=extraction,
     )
 
 
@@ -89,7 +90,8 @@ def train_fold(
     """
     run = load_run(Path(run_dir))
     row = Row(sign, stream, model)
-    store = _store(Path(run_dir), sign, stream, reads(model, run.setup.training))
+    extraction = fold if Cache.open(run.setup.cache).fitted_for(fold) else None
+    store = _store(Path(run_dir), sign, stream, reads(model, run.setup.training), extraction)
     task = _Task(run, row, seed, run.plan(sign).fold(fold), run.cohort.sign(sign), store)
     choice = _choose(task, folder)
     training = with_overrides(run.setup.training, choice.overrides)

@@ -122,7 +122,7 @@ def tabulate(run: Run, request: Request, impossible: Mapping[Row, str], outcome:
         impossible: rows that the cache has no tensors for, and why.
         outcome: why other jobs are missing.
     """
-    predictions = pool_run(run)
+    predictions, notes = pool_run(run)
     plans = {sign: run.plan(sign) for sign in dict.fromkeys([*request.signs, *predictions["sign"]])}
     failed: dict[tuple[RowKey, int | None, str], str] = {}
     for job, why in {**outcome.failed, **outcome.blocked}.items():
@@ -137,7 +137,7 @@ def tabulate(run: Run, request: Request, impossible: Mapping[Row, str], outcome:
         lacking=lacking_of(run, request.rows),
         stand_in=run.stand_in,
         fixed_graph=not run.setup.training.agcn.adaptive,
-        notes=tuple(f"no row {row.sign} {row.stream} {row.model}: {why}" for row, why in impossible.items()),
+        notes=(*(f"no row {row.sign} {row.stream} {row.model}: {why}" for row, why in impossible.items()), *notes),
     )
     table = make_table(predictions, plans, run.cohort, info)
     write_table(run.folder, table)

@@ -76,9 +76,9 @@ class SeizureClassifier(pl.LightningModule):
         groups = [{"params": decayed, "weight_decay": choice.weight_decay}, {"params": plain, "weight_decay": 0.0}]
         optimiser: Optimizer
         if choice.name == "adamw":
-            optimiser = torch.optim.AdamW(groups, lr=choice.lr, foreach=True)
+            optimiser = torch.optim.AdamW(groups, lr=choice.lr, fused=True)
         else:
-            optimiser = torch.optim.SGD(groups, lr=choice.lr, momentum=0.9, nesterov=True, foreach=True)
+            optimiser = torch.optim.SGD(groups, lr=choice.lr, momentum=0.9, nesterov=True, fused=True)
         cosine = LambdaLR(optimiser, lambda step: 0.5 * (1 + math.cos(math.pi * min(step / max(self.steps, 1), 1))))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": cosine, "interval": "step"}}
 

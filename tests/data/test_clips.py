@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from seizurelit.cohort.skeleton import Skeleton, built_in
 from seizurelit.config import Augmentation, Inputs
-from seizurelit.data.augment import augment_appearance, augment_keypoints, draw, flip_keypoints, refuse_flip
+from seizurelit.data.augment import augment_appearance, augment_keypoints, draw, flip_keypoints, flip_where, refuse_flip
 from seizurelit.data.inputs import bones, channels_in, keypoint_channels, motion
-from seizurelit.data.normalise import face_camera, normalise, rotate, track, turned_plane
+from seizurelit.data.normalise import face_camera, left_moves_more, normalise, rotate, track, turned_plane
 from seizurelit.errors import InputError
 
 SKELETONS = {name: built_in(name) for name in ("body11", "face23")}
@@ -167,9 +167,11 @@ def test_a_dropped_feature_is_zero_throughout_its_window():
 
 def test_flips_of_sided_classes_are_refused():
     with pytest.raises(InputError, match="Left arm"):
-        refuse_flip(Augmentation(), ("Left arm", "both"))
-    refuse_flip(Augmentation(flip=0), ("Left arm", "both"))
-    refuse_flip(Augmentation(), ("0", "1"))
+        refuse_flip(Augmentation(), Inputs(), ("Left arm", "both"))
+    refuse_flip(Augmentation(flip=0), Inputs(), ("Left arm", "both"))
+    with pytest.raises(InputError, match=r"inputs\.side"):
+        refuse_flip(Augmentation(flip=0), Inputs(side=True), ("Left arm", "both"))
+    refuse_flip(Augmentation(), Inputs(side=True), ("0", "1"))
 
 
 @pytest.mark.parametrize("name", sorted(SKELETONS))
@@ -180,7 +182,7 @@ def test_channels_are_as_many_as_said_and_padding_is_zero(name: str, features: t
     keypoints, confidence, path = clip(skeleton, 0)
     real = torch.arange(9).expand(2, 3, 9) < 6
     confidence, keypoints = confidence * real[..., None], keypoints * real[..., None, None]
-    inputs = Inputs(features=features, root_velocity=velocity)
+    inputs = Inputs(features=features, root="velocity" if velocity else "none")
     condition = torch.tensor([[1.0, 0], [0, 1]])
     x = keypoint_channels(keypoints, confidence, path, real, condition, inputs=inputs, skeleton=skeleton, fps=25)
     assert x.shape == (2, 3, channels_in(inputs, skeleton, 2), 9, len(skeleton.joints))
@@ -192,9 +194,41 @@ def test_a_velocity_is_in_units_a_second():
     skeleton = SKELETONS["body11"]
     keypoints, confidence, _ = clip(skeleton, 0)
     path = torch.arange(9.0).view(1, 1, 9, 1).expand(2, 3, 9, 3) * 0.1
-    inputs = dataclasses.replace(Inputs(), features=("joint",), root_velocity=True)
+    inputs = dataclasses.replace(Inputs(), features=("joint",), root="velocity")
     real = torch.ones(2, 3, 9, dtype=torch.bool)
     x = keypoint_channels(keypoints, confidence, path, real, None, inputs=inputs, skeleton=skeleton, fps=25)
     assert x[0, 0, 3, 0, 0].item() == pytest.approx(2.5)
     assert x[0, 0, 3, -1, 0].item() == 0
     assert math.isclose(x[0, 0, 5, 4, 7].item(), 2.5, rel_tol=1e-4)
+
+
+def test_the_root_joint_can_carry_its_path():
+    skeleton = SKELETONS["body11"]
+    keypoints, confidence, path = clip(skeleton, 0)
+    real = torch.ones(2, 3, 9, dtype=torch.bool)
+    confidence[..., skeleton.root] = 1
+    given = {"inputs": Inputs(features=("joint", "bone", "motion"), root="path"), "skeleton": skeleton, "fps": 25}
+    x = keypoint_channels(keypoints, confidence, path, real, None, **given)
+    torch.testing.assert_close(x[:, :, :3, :, skeleton.root].transpose(-1, -2), path)
+    torch.testing.assert_close(x[:, :, 6:9, :-1, skeleton.root].transpose(-1, -2), path[:, :, 1:] - path[:, :, :-1])
+    given["inputs"] = Inputs(features=("joint", "bone", "motion"))
+    plain = keypoint_channels(keypoints, confidence, path, real, None, **given)
+    others = [joint for joint in range(11) if joint != skeleton.root]
+    assert torch.equal(x[..., others], plain[..., others])
+    assert torch.equal(x[:, :, 3:6], plain[:, :, 3:6])
+
+
+def test_the_side_that_moves_more_is_found_and_mirrored_to_the_right():
+    skeleton = SKELETONS["body11"]
+    keypoints = torch.zeros(1, 2, 9, 11, 3)
+    seen = torch.ones(1, 2, 9, 11, dtype=torch.bool)
+    left, right = skeleton.flip[-1]
+    keypoints[0, 0, :, left, 1] = torch.linspace(0, 1, 9)
+    keypoints[0, 1, :, right, 1] = torch.linspace(0, 1, 9)
+    assert left_moves_more(keypoints, seen, skeleton).tolist() == [[True, False]]
+    path = torch.zeros(1, 2, 9, 3)
+    chosen = left_moves_more(keypoints, seen, skeleton)
+    flipped, confidence, _ = flip_where(chosen, keypoints, seen.float(), path, skeleton)
+    assert not left_moves_more(flipped, confidence > 0, skeleton).any()
+    seen[0, 0, :, left] = False
+    assert left_moves_more(keypoints * seen[..., None], seen, skeleton).tolist() == [[False, False]]

@@ -128,7 +128,7 @@ def test_held_out_frames_are_never_gathered_for_training(store: SeizureStore, sp
     training = dataclasses.replace(
         SMALL,
         augmentation=Augmentation(speed=speed),
-        inputs=Inputs(features=("joint", "bone", "motion"), root_velocity=True),
+        inputs=Inputs(features=("joint", "bone", "motion"), root="velocity"),
     )
     data = FoldDataModule(dataclasses.replace(store, **spoilt), held_out, training, seed=0)
     for batch in data.training_batches(0):
@@ -282,7 +282,7 @@ def test_sided_classes_are_not_flipped(make_cache: Callable[..., Cache]):
 
 
 def test_a_root_velocity_needs_a_root(store: SeizureStore):
-    training = dataclasses.replace(SMALL, inputs=Inputs(root_velocity=True))
+    training = dataclasses.replace(SMALL, inputs=Inputs(root="velocity"))
     with pytest.raises(InputError, match=r"pose\.root"):
         FoldDataModule(dataclasses.replace(store, root=None), FOLD, training, seed=0)
 

@@ -1,0 +1,86 @@
+"""The outer loop in this process: what a failed fold costs."""
+
+import dataclasses
+
+import pandas as pd
+import pytest
+
+from seizurelit.config import Training, with_overrides
+from seizurelit.errors import InputError
+from seizurelit.loso import job
+from seizurelit.loso.options import RunOptions
+from seizurelit.loso.run import report_run, run_table
+
+QUICK = with_overrides(
+    Training(),
+    {
+        "windows.frames": 25,
+        "windows.stride": 25,
+        "windows.per_seizure": 1,
+        "agcn.variant": "small",
+        "optimiser.epochs": 1,
+        "tcn.levels": 1,
+        "tcn.channels": 4,
+    },
+)
+
+
+@pytest.fixture
+def options(tiny_cache, tmp_path):
+    return RunOptions(cache=tiny_cache, out=tmp_path / "run", seeds=1, preset="fast", workers=1, wandb="off")
+
+
+def test_a_failed_teacher_blocks_its_student_and_nothing_else(options, monkeypatch, capsys):
+    real = job.predict
+
+    def broken(module, data, training, **more):
+        if data.fold.name == "sub-02" and type(module.network.network).__name__ == "Tcn":
+            raise RuntimeError("the teacher's loss is not a number")
+        return real(module, data, training, **more)
+
+    monkeypatch.setattr(job, "predict", broken)
+    assert run_table(options, QUICK, ("dystonia",), ("pose",), ("agcn", "tcn", "agcn_kd")) == 1
+    shown = capsys.readouterr().out
+    assert "5/6" in shown
+    assert "6/6" in shown
+    assert "the teacher's loss is not a number" in shown
+    predictions = pd.read_csv(options.out / "predictions.csv")
+    folds = {model: set(rows["fold"]) for model, rows in predictions.groupby("model")}
+    assert folds["agcn"] - folds["tcn"] == folds["agcn"] - folds["agcn_kd"] == {"sub-02"}
+    assert report_run(options.out) == 1
+    assert "5/6" in capsys.readouterr().out
+
+    monkeypatch.setattr(job, "predict", real)
+    assert run_table(options, QUICK, ("dystonia",), ("pose",), ("agcn", "tcn", "agcn_kd")) == 0
+    assert report_run(options.out) == 0
+
+
+def test_a_teacher_that_saw_the_held_out_subject_is_refused(options, capsys):
+    assert run_table(options, QUICK, ("dystonia",), ("pose",), ("tcn",)) == 0
+    from seizurelit.cohort.leak import SubjectLeakError
+    from seizurelit.training.checkpoint import read_provenance
+
+    folder = options.out / "jobs" / "dystonia" / "pose" / "tcn" / "seed-0"
+    saw = read_provenance(folder / "sub-01" / "weights.safetensors").subjects_seen
+    assert "sub-02" in saw
+    (folder / "sub-02" / "weights.safetensors").write_bytes((folder / "sub-01" / "weights.safetensors").read_bytes())
+    with pytest.raises(SubjectLeakError, match="sub-02"):
+        job.train_fold(
+            options.out / "spare", run_dir=str(options.out), sign="dystonia", stream="pose", model="agcn_kd", seed=0, fold="sub-02"
+        )
+
+
+def test_a_cohort_that_calls_the_subjects_otherwise_is_refused(options, tmp_path, capsys):
+    text = (options.cache / "cohort.csv").read_text().replace("sub-01,", "sub-77,")
+    (tmp_path / "cohort.csv").write_text(text)
+    run_table(dataclasses.replace(options, cohort=tmp_path / "cohort.csv"), QUICK, ("dystonia",), ("pose",), ("tcn",))
+    assert "was extracted as sub-01's" in capsys.readouterr().err
+
+
+def test_a_sign_without_any_tensors_says_what_is_missing(options, tmp_path):
+    import shutil
+
+    cache = tmp_path / "poses"
+    shutil.copytree(options.cache, cache, ignore=shutil.ignore_patterns("*.face.safetensors"))
+    with pytest.raises(InputError, match="no face keypoints"):
+        run_table(dataclasses.replace(options, cache=cache), QUICK, ("emotion",), ("face",), ("agcn",))
