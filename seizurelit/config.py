@@ -116,6 +116,7 @@ class Tcn:
         levels: residual blocks, with dilations 1, 2, 4, …
         kernel: frames a convolution sees.
         dropout: after every convolution.
+        input_norm: batch normalisation of the input, for features or channels of unlike scales.
     """
 
     input: Literal["appearance", "keypoints"] = "appearance"
@@ -123,6 +124,7 @@ class Tcn:
     levels: int = 6
     kernel: int = 3
     dropout: float = 0.2
+    input_norm: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,18 @@ from seizurelit.synthetic.write import synthesize
 
 pytestmark = pytest.mark.slow
 
-SMALL = ("--windows.frames", 75, "--windows.stride", 75, "--optimiser.epochs", 15, "--tcn.levels", 3, "--tcn.channels", 32)
+SMALL = (
+    "--windows.frames",
+    75,
+    "--windows.stride",
+    75,
+    "--optimiser.epochs",
+    15,
+    "--tcn.levels",
+    3,
+    "--tcn.channels",
+    32,
+)
 
 
 def p_value(predictions: pd.DataFrame) -> float:
@@ -31,7 +42,10 @@ def p_value(predictions: pd.DataFrame) -> float:
     rng = np.random.default_rng(0)
     draws = [rng.permutation(truth) for _ in range(2000)]
     if len(truth) <= 12:
-        draws = [np.isin(np.arange(len(truth)), chosen).astype(int) for chosen in itertools.combinations(range(len(truth)), positives)]
+        draws = [
+            np.isin(np.arange(len(truth)), chosen).astype(int)
+            for chosen in itertools.combinations(range(len(truth)), positives)
+        ]
     observed = balanced(truth)
     return (1 + sum(balanced(draw) >= observed - 1e-12 for draw in draws)) / (1 + len(draws))
 
@@ -64,7 +78,10 @@ def test_a_label_that_follows_identity_is_found_by_seizure_and_not_by_subject(do
     leaky.mkdir()
     rows = list(csv.DictReader((honest.root / "cohort.csv").open(encoding="utf-8")))
     subject_of = {row["seizure"]: row["subject"] for row in rows}
-    position = {name: sum(other < name and subject_of[other] == subject for other in subject_of) for name, subject in subject_of.items()}
+    position = {
+        name: sum(other < name and subject_of[other] == subject for other in subject_of)
+        for name, subject in subject_of.items()
+    }
     with (tmp_path / "cohort.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, ["subject", "seizure", "dystonia", "stand_in"], extrasaction="ignore")
         writer.writeheader()
@@ -88,7 +105,9 @@ def test_a_label_that_follows_identity_is_found_by_seizure_and_not_by_subject(do
         return predictions.assign(subject=predictions["seizure"].map(subject_of))
 
     loso, by_seizure = trained("loso"), trained("by-seizure")
-    accuracy = {name: (rows["label"] == rows["prediction"]).mean() for name, rows in (("loso", loso), ("seizure", by_seizure))}
+    accuracy = {
+        name: (rows["label"] == rows["prediction"]).mean() for name, rows in (("loso", loso), ("seizure", by_seizure))
+    }
     assert accuracy["seizure"] >= 0.8, accuracy
     assert p_value(by_seizure) < 0.01
     assert p_value(loso) >= 0.05, accuracy

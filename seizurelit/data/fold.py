@@ -39,6 +39,7 @@ class Batch(NamedTuple):
         keypoints_mask: (B, W, T) bool, false for padding.
         appearance: (B, W, D, T') float32; None where the store holds none.
         appearance_mask: (B, W, T') bool.
+        condition: (B, K) one-hot of what the networks are told; None without one.
         window_mask: (B, W) bool, false for a window that only fills the batch.
         label: (B,) long.
         weight: (B,) float32; 1 on average over the fold's training seizures.
@@ -49,6 +50,7 @@ class Batch(NamedTuple):
     keypoints_mask: Tensor | None
     appearance: Tensor | None
     appearance_mask: Tensor | None
+    condition: Tensor | None
     window_mask: Tensor
     label: Tensor
     weight: Tensor
@@ -164,7 +166,7 @@ class FoldDataModule(pl.LightningDataModule):
     @property
     def keypoint_channels(self) -> int:
         """C of a batch's keypoints."""
-        return channels_in(self.training.inputs, self.skeleton, len(self.store.conditions))
+        return channels_in(self.training.inputs, self.skeleton)
 
     @property
     def appearance_channels(self) -> int:
@@ -172,7 +174,12 @@ class FoldDataModule(pl.LightningDataModule):
         if self.store.appearance is None:
             msg = "the store holds no appearance features"
             raise ValueError(msg)
-        return self.store.appearance.shape[1] + len(self.store.conditions)
+        return self.store.appearance.shape[1]
+
+    @property
+    def conditions(self) -> int:
+        """K of a batch's condition; 0 without one."""
+        return len(self.store.conditions)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -254,6 +261,7 @@ class FoldDataModule(pl.LightningDataModule):
             keypoints_mask,
             appearance,
             appearance_mask,
+            None if self.store.condition is None else self.store.condition[index],
             window_mask,
             self.store.labels[index],
             self.weights[index],
@@ -280,11 +288,8 @@ class FoldDataModule(pl.LightningDataModule):
             keypoints, confidence, path = augment_keypoints(
                 keypoints, confidence, path, drawn, settings=training.augmentation, skeleton=skeleton
             )
-        condition = None if store.condition is None else store.condition[index]
         fps = store.fps / windows.step
-        channels = keypoint_channels(
-            keypoints, confidence, path, clock.real, condition, inputs=inputs, skeleton=skeleton, fps=fps
-        )
+        channels = keypoint_channels(keypoints, confidence, path, clock.real, inputs=inputs, skeleton=skeleton, fps=fps)
         return channels, clock.real
 
     def _appearance(self, index: Tensor, starts: Tensor, drawn: Draw | None) -> tuple[Tensor | None, Tensor | None]:
@@ -305,9 +310,6 @@ class FoldDataModule(pl.LightningDataModule):
         appearance = clock.read(store.appearance) * clock.real.unsqueeze(-1)
         if drawn is not None:
             appearance = augment_appearance(appearance, drawn, training.augmentation)
-        if store.condition is not None:
-            constant = store.condition[index][:, None, None, :].expand(*clock.real.shape, -1)
-            appearance = torch.cat([appearance, constant * clock.real.unsqueeze(-1)], dim=-1)
         return appearance.transpose(-1, -2), clock.real
 
 
@@ -330,9 +332,14 @@ class _Clock(NamedTuple):
     def of(
         cls, index: Tensor, starts: Tensor, speed: Tensor | None, *, frames: int, step: int, offsets: Tensor
     ) -> _Clock:
-        """The rows of windows of `frames` that start at (B, W) frames of seizures (B,), at (B, W) speeds."""
+        """The rows of windows of `frames` that start at (B, W) frames of seizures (B,), at (B, W) speeds.
+
+        Where all windows end in padding, the batch is shorter.
+        """
         first = offsets[index][:, None, None]
         last = (offsets[index + 1] - offsets[index])[:, None, None] - 1
+        slowest = step if speed is None else step * float(speed.min())
+        frames = min(frames, int((last.squeeze(-1) - starts).max() / slowest) + 1)
         ticks = torch.arange(frames) * step
         if speed is None:
             position = starts.unsqueeze(-1) + ticks

@@ -1,4 +1,4 @@
-"""The channels that a keypoint network sees: joint, bone, motion, the root's path or velocity, confidence, condition."""
+"""The channels that a keypoint network sees: joint, bone, motion, the root's path or velocity, confidence."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from seizurelit.cohort.skeleton import Skeleton
 from seizurelit.config import Inputs
 
 
-def channels_in(inputs: Inputs, skeleton: Skeleton, conditions: int = 0) -> int:
+def channels_in(inputs: Inputs, skeleton: Skeleton) -> int:
     """How many channels `keypoint_channels` makes.
 
     Args:
         inputs: which.
         skeleton: its dimensions.
-        conditions: number of values of the condition.
     """
     vectors = len(inputs.features) + (inputs.root == "velocity")
-    return vectors * skeleton.dimensions + inputs.confidence + conditions
+    return vectors * skeleton.dimensions + inputs.confidence
 
 
 def bones(keypoints: Tensor, seen: Tensor, skeleton: Skeleton) -> Tensor:
@@ -72,7 +71,6 @@ def keypoint_channels(
     confidence: Tensor,
     path: Tensor,
     real: Tensor,
-    condition: Tensor | None,
     *,
     inputs: Inputs,
     skeleton: Skeleton,
@@ -85,17 +83,16 @@ def keypoint_channels(
         confidence: (B, W, T, V), 0 where missing and in padding.
         path: (B, W, T, C) of the root in unit lengths.
         real: (B, W, T) bool, false for padding.
-        condition: (B, K) one-hot, or None.
         inputs: which channels.
         skeleton: the tree.
         fps: frames a second of the clip.
 
     Returns:
-        (B, W, C', T, V): the features in the order of `inputs.features`, the velocity of the root, the confidence, the
-        condition. All of it is 0 in padding. In memory the channels come last.
+        (B, W, C', T, V): the features in the order of `inputs.features`, the velocity of the root, the
+        confidence. All of it is 0 in padding. In memory the channels come last.
     """
     seen = confidence > 0
-    T, V = confidence.shape[2:]
+    V = confidence.shape[-1]
     placed = keypoints
     if inputs.root == "path":
         placed = keypoints.clone()
@@ -112,8 +109,5 @@ def keypoint_channels(
         stack.append(velocity(path, real, fps).unsqueeze(-2).expand(-1, -1, -1, V, -1))
     if inputs.confidence:
         stack.append(confidence.unsqueeze(-1))
-    if condition is not None:
-        constant = condition[:, None, None, None, :].expand(-1, real.shape[1], T, V, -1)
-        stack.append(constant * real[..., None, None])
     channels = stack[0] if len(stack) == 1 else torch.cat(stack, dim=-1)
     return channels.permute(0, 1, 4, 2, 3)

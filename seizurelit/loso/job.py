@@ -109,6 +109,7 @@ def train_fold(
         teachers=teachers,
         teacher_of=_teacher_of(task, teachers, seen),
     )
+    train_loss = float(module.trainer.logged_metrics["train_loss"])
     subjects = tuple(sorted({*data.subjects_seen, *(subject for group in seen for subject in group)}))
     guard.admit(subjects, f"{model} of this fold")
     _save(folder / WEIGHTS, module, task, subjects, choice.overrides)
@@ -135,7 +136,7 @@ def train_fold(
         "correct": int((predictions["label"] == predictions["prediction"]).sum()),
         "threshold": choice.threshold,
         "overrides": choice.overrides,
-        "train_loss": float(module.trainer.logged_metrics.get("train_loss", float("nan"))),
+        "train_loss": train_loss,
     }
 
 

@@ -50,6 +50,7 @@ class Tcn(nn.Module):
         levels: residual blocks, with dilations 1, 2, 4, …
         kernel: frames that a convolution sees; odd.
         dropout: after every convolution.
+        input_norm: normalise each feature over the batch's real frames first, for features of unlike scales.
 
     Example:
         >>> import torch
@@ -59,12 +60,21 @@ class Tcn(nn.Module):
     """
 
     def __init__(  # noqa: PLR0917 - the order of the configuration
-        self, in_channels: int, classes: int, channels: int = 64, levels: int = 6, kernel: int = 3, dropout: float = 0.2
+        self,
+        in_channels: int,
+        classes: int,
+        channels: int = 64,
+        levels: int = 6,
+        kernel: int = 3,
+        dropout: float = 0.2,
+        *,
+        input_norm: bool = False,
     ) -> None:
         super().__init__()
         if kernel % 2 == 0:
             msg = f"kernel must be odd, so that a convolution looks as far back as ahead; not {kernel}"
             raise ValueError(msg)
+        self.input_norm = nn.BatchNorm1d(in_channels) if input_norm else None
         self.levels = nn.ModuleList(
             Level(in_channels if level == 0 else channels, channels, kernel, 2**level, dropout)
             for level in range(levels)
@@ -82,11 +92,16 @@ class Tcn(nn.Module):
             (N, channels): the mean over real frames.
         """
         if mask is None or bool(mask.all()):
+            if self.input_norm is not None:
+                x = self.input_norm(x)
             for level in self.levels:
                 x = level(x, None)
             return x.mean(2)
         real = (mask != 0).unsqueeze(1)
         x = x.masked_fill(~real, 0)  # not a product: the padding may hold NaN
+        if self.input_norm is not None:
+            frames = x.transpose(1, 2)
+            x = frames.masked_scatter(real.transpose(1, 2), self.input_norm(frames[real.squeeze(1)])).transpose(1, 2)
         weight = real.to(x.dtype)
         for level in self.levels:
             x = level(x, weight)

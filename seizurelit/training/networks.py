@@ -40,17 +40,24 @@ class WindowNetwork(nn.Module):
         return logits.view(b, w, -1)
 
     def _read(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        if self.modality == "appearance":
-            if batch.appearance is None or batch.appearance_mask is None:
-                msg = "the batch holds no appearance features"
-                raise ValueError(msg)
-            return batch.appearance, batch.appearance_mask
-        if batch.keypoints is None or batch.keypoints_mask is None:
-            msg = "the batch holds no keypoints"
+        x, mask = (
+            (batch.appearance, batch.appearance_mask)
+            if self.modality == "appearance"
+            else (batch.keypoints, batch.keypoints_mask)
+        )
+        if x is None or mask is None:
+            msg = f"the batch holds no {self.modality}"
             raise ValueError(msg)
-        if isinstance(self.network, Tcn):  # (B, W, C, T, V) to (B, W, V·C, T)
-            return batch.keypoints.permute(0, 1, 4, 2, 3).flatten(2, 3), batch.keypoints_mask
-        return batch.keypoints, batch.keypoints_mask
+        told = (
+            None if batch.condition is None else batch.condition[:, None, :, None] * mask.unsqueeze(2)
+        )  # (B, W, K, T)
+        if self.modality == "keypoints" and isinstance(self.network, Tcn):
+            x = x.permute(0, 1, 4, 2, 3).flatten(2, 3)  # (B, W, C, T, V) to (B, W, V·C, T)
+        if told is None:
+            return x, mask
+        if x.ndim == 5:  # every joint is told
+            told = told.unsqueeze(-1).expand(-1, -1, -1, -1, x.shape[-1])
+        return torch.cat([x, told], dim=2), mask
 
 
 def build_network(model: str, training: Training, data: FoldDataModule) -> WindowNetwork:
@@ -64,11 +71,15 @@ def build_network(model: str, training: Training, data: FoldDataModule) -> Windo
     if model == "tcn":
         modality = training.tcn.input
         channels = data.appearance_channels if modality == "appearance" else data.keypoint_channels * data.joints
+        channels += data.conditions
         tcn = training.tcn
-        return WindowNetwork(Tcn(channels, data.classes, tcn.channels, tcn.levels, tcn.kernel, tcn.dropout), modality)
+        network = Tcn(
+            channels, data.classes, tcn.channels, tcn.levels, tcn.kernel, tcn.dropout, input_norm=tcn.input_norm
+        )
+        return WindowNetwork(network, modality)
     agcn = Agcn(
         torch.from_numpy(np.asarray(data.skeleton.adjacency())),
-        data.keypoint_channels,
+        data.keypoint_channels + data.conditions,
         data.classes,
         variant=training.agcn.variant,
         adaptive=training.agcn.adaptive,

@@ -183,11 +183,9 @@ def test_channels_are_as_many_as_said_and_padding_is_zero(name: str, features: t
     real = torch.arange(9).expand(2, 3, 9) < 6
     confidence, keypoints = confidence * real[..., None], keypoints * real[..., None, None]
     inputs = Inputs(features=features, root="velocity" if velocity else "none")
-    condition = torch.tensor([[1.0, 0], [0, 1]])
-    x = keypoint_channels(keypoints, confidence, path, real, condition, inputs=inputs, skeleton=skeleton, fps=25)
-    assert x.shape == (2, 3, channels_in(inputs, skeleton, 2), 9, len(skeleton.joints))
+    x = keypoint_channels(keypoints, confidence, path, real, inputs=inputs, skeleton=skeleton, fps=25)
+    assert x.shape == (2, 3, channels_in(inputs, skeleton), 9, len(skeleton.joints))
     assert (x[:, :, :, 6:] == 0).all()
-    assert torch.equal(x[:, :, -2:, 0, 0], condition[:, None].expand(2, 3, 2))
 
 
 def test_a_velocity_is_in_units_a_second():
@@ -196,7 +194,7 @@ def test_a_velocity_is_in_units_a_second():
     path = torch.arange(9.0).view(1, 1, 9, 1).expand(2, 3, 9, 3) * 0.1
     inputs = dataclasses.replace(Inputs(), features=("joint",), root="velocity")
     real = torch.ones(2, 3, 9, dtype=torch.bool)
-    x = keypoint_channels(keypoints, confidence, path, real, None, inputs=inputs, skeleton=skeleton, fps=25)
+    x = keypoint_channels(keypoints, confidence, path, real, inputs=inputs, skeleton=skeleton, fps=25)
     assert x[0, 0, 3, 0, 0].item() == pytest.approx(2.5)
     assert x[0, 0, 3, -1, 0].item() == 0
     assert math.isclose(x[0, 0, 5, 4, 7].item(), 2.5, rel_tol=1e-4)
@@ -208,11 +206,11 @@ def test_the_root_joint_can_carry_its_path():
     real = torch.ones(2, 3, 9, dtype=torch.bool)
     confidence[..., skeleton.root] = 1
     given = {"inputs": Inputs(features=("joint", "bone", "motion"), root="path"), "skeleton": skeleton, "fps": 25}
-    x = keypoint_channels(keypoints, confidence, path, real, None, **given)
+    x = keypoint_channels(keypoints, confidence, path, real, **given)
     torch.testing.assert_close(x[:, :, :3, :, skeleton.root].transpose(-1, -2), path)
     torch.testing.assert_close(x[:, :, 6:9, :-1, skeleton.root].transpose(-1, -2), path[:, :, 1:] - path[:, :, :-1])
     given["inputs"] = Inputs(features=("joint", "bone", "motion"))
-    plain = keypoint_channels(keypoints, confidence, path, real, None, **given)
+    plain = keypoint_channels(keypoints, confidence, path, real, **given)
     others = [joint for joint in range(11) if joint != skeleton.root]
     assert torch.equal(x[..., others], plain[..., others])
     assert torch.equal(x[:, :, 3:6], plain[:, :, 3:6])

@@ -66,8 +66,8 @@ def test_a_condition_is_one_hot_over_the_cohort(make_cache: Callable[..., Cache]
     assert (store.condition.sum(1) == 1).all()
     data = FoldDataModule(store, FOLD, SMALL, seed=0)
     batch = next(data.training_batches(0))
-    assert batch.keypoints.shape[2] == data.keypoint_channels == 3 + 1 + 2
-    assert batch.appearance.shape[2] == data.appearance_channels == 2 + 2
+    assert data.conditions == 2
+    assert torch.equal(batch.condition, store.condition[batch.seizure])
 
 
 def test_what_does_not_go_together_is_refused(make_cache: Callable[..., Cache]):

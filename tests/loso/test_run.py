@@ -35,7 +35,8 @@ def test_a_failed_teacher_blocks_its_student_and_nothing_else(options, monkeypat
 
     def broken(module, data, training, **more):
         if data.fold.name == "sub-02" and type(module.network.network).__name__ == "Tcn":
-            raise RuntimeError("the teacher's loss is not a number")
+            msg = "the teacher's loss is not a number"
+            raise RuntimeError(msg)
         return real(module, data, training, **more)
 
     monkeypatch.setattr(job, "predict", broken)
@@ -66,7 +67,13 @@ def test_a_teacher_that_saw_the_held_out_subject_is_refused(options, capsys):
     (folder / "sub-02" / "weights.safetensors").write_bytes((folder / "sub-01" / "weights.safetensors").read_bytes())
     with pytest.raises(SubjectLeakError, match="sub-02"):
         job.train_fold(
-            options.out / "spare", run_dir=str(options.out), sign="dystonia", stream="pose", model="agcn_kd", seed=0, fold="sub-02"
+            options.out / "spare",
+            run_dir=str(options.out),
+            sign="dystonia",
+            stream="pose",
+            model="agcn_kd",
+            seed=0,
+            fold="sub-02",
         )
 
 

@@ -15,8 +15,8 @@ SKELETON = built_in("body11")
 
 def make(name: str) -> nn.Module:
     torch.manual_seed(0)
-    if name == "tcn":
-        return Tcn(44, 3, channels=8, levels=3, dropout=0.0)
+    if name.startswith("tcn"):
+        return Tcn(44, 3, channels=8, levels=3, dropout=0.0, input_norm=name == "tcn, normed")
     network = Agcn(SKELETON.adjacency(), 4, 3, variant="small", adaptive=name == "agcn")
     for parameter in network.parameters():  # B and the biases start at 0
         nn.init.normal_(parameter, std=0.1)
@@ -25,7 +25,7 @@ def make(name: str) -> nn.Module:
 
 def windows(name: str, frames: int) -> torch.Tensor:
     x = torch.randn(6, 4, frames, 11, generator=torch.Generator().manual_seed(1))
-    return x.permute(0, 3, 1, 2).flatten(1, 2) if name == "tcn" else x
+    return x.permute(0, 3, 1, 2).flatten(1, 2) if name.startswith("tcn") else x
 
 
 def pad(x: torch.Tensor, name: str, frames: int, content: float) -> torch.Tensor:
@@ -34,7 +34,7 @@ def pad(x: torch.Tensor, name: str, frames: int, content: float) -> torch.Tensor
     return torch.cat([x, torch.full(shape, content)], dim=2)
 
 
-@pytest.mark.parametrize("name", ["agcn", "gcn", "tcn"])
+@pytest.mark.parametrize("name", ["agcn", "gcn", "tcn", "tcn, normed"])
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize("frames", [1, 29, 30])
 def test_a_padded_window_has_the_logits_of_the_short_one(name: str, mode: str, frames: int):
@@ -46,7 +46,7 @@ def test_a_padded_window_has_the_logits_of_the_short_one(name: str, mode: str, f
         torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["agcn", "gcn", "tcn"])
+@pytest.mark.parametrize("name", ["agcn", "gcn", "tcn", "tcn, normed"])
 def test_windows_of_a_batch_do_not_see_each_others_length(name: str):
     network = make(name).eval()
     x = windows(name, 40)
@@ -121,7 +121,7 @@ def test_the_tcn_sees_both_ways():
     assert seen.tolist() == [13, 14, 15, 16, 17]
 
 
-@pytest.mark.parametrize("name", ["agcn", "gcn", "tcn"])
+@pytest.mark.parametrize("name", ["agcn", "gcn", "tcn", "tcn, normed"])
 def test_mixed_precision_takes_padded_windows(name: str):
     network = make(name)
     x, mask = windows(name, 30), torch.arange(30) < torch.tensor([30, 12, 30, 7, 30, 30])[:, None]
