@@ -3,13 +3,19 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+
+from seizurelit import fit as fit_door
+from seizurelit.cli import run_door
+from seizurelit.config import MODELS
 
 QUICK = (
     *("--windows.frames", 25, "--windows.per_seizure", 1, "--windows.stride", 25),
@@ -195,12 +201,79 @@ def test_a_damaged_cache_costs_nothing_that_was_computed(tiny_cache, door, tmp_p
         (("--stream", "pose", "--grid", "[{optimiser.rate: 1}]"), "optimiser.rate"),
     ],
 )
-def test_bad_options_get_one_line_and_code_2(tiny_cache, door, arguments, says):
+def test_bad_options_get_one_line_and_code_2(tiny_cache, tmp_path, monkeypatch, capsys, arguments, says):
+    monkeypatch.chdir(tmp_path)
     given = arguments if "--cache" in arguments else (*arguments, "--cache", tiny_cache)
-    done = door("fit", *given, "--out", "run", "--wandb", "off")
-    assert done.returncode == 2, done.stderr
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
+    with pytest.raises(SystemExit) as left:
+        run_door(fit_door.main, [*map(str, given), "--out", "run", "--wandb", "off"])
+    shown = capsys.readouterr().err
+    assert left.value.code == 2, shown
+    assert says in shown
+    assert "Traceback" not in shown
+    assert not (tmp_path / "run" / "jobs").exists()
+
+
+def test_reproduce_has_every_row_and_wandb_no_name(tiny_cache, door, tmp_path, monkeypatch):
+    done = door("reproduce", "--cache", tiny_cache, "--out", "run", *QUICK)
+    assert done.returncode == 0, done.stderr
+    rows = pd.read_csv(tmp_path / "run" / "predictions.csv").fillna("").groupby(["sign", "stream", "model"])
+    trained = {
+        (sign, stream, model) for sign in ("dystonia", "emotion") for stream in ("pose", "face") for model in MODELS
+    }
+    assert set(rows.groups) >= trained | {(sign, "pose+face", "fusion") for sign in ("dystonia", "emotion")}
+    baselines = {"always_positive", "training_prior", "motion_energy", "nuisance"}
+    assert baselines <= {model for _, _, model in rows.groups}
+    assert len({len(group) for _, group in rows}) == 1, "all rows are of the same seizures"
+    assert all(name in done.stdout for name in ("AGCNp", "TCNf", "AGCNf + KD", "fusion", "crossed", "0.83", "0.84"))
+
+    offline = tmp_path / "run" / "wandb"
+    runs = list(offline.glob("offline-run-*"))
+    assert len(runs) == 72 + 1
+    cohort = pd.read_csv(tiny_cache / "cohort.csv")
+    private = [*cohort["subject"], *cohort["seizure"], str(tmp_path), socket.gethostname() + "/"]
+    for path in offline.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert not [name for name in private if name.encode() in content], path
+
+
+def test_keypoints_of_another_tool_go_through_ingest_to_a_table(door, tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "poses").mkdir()
+    rows = ["subject,seizure,tremor"]
+    for subject in range(6):
+        for seizure in range(2):
+            rows.append(f"p{subject},p{subject}-{seizure},{subject % 2}")
+            points = rng.normal(size=(60, 3, 2)).cumsum(0) * (1 + subject % 2)
+            points[5:9, 1] = np.nan
+            np.save(tmp_path / "poses" / f"p{subject}-{seizure}.npy", points)
+    (tmp_path / "cohort.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "arm.yaml").write_text(
+        "name: arm\njoints: [shoulder, elbow, wrist]\nbones: [[elbow, shoulder], [wrist, elbow]]\nroot: shoulder\n"
+        "scale: [shoulder, elbow]\nflip: []\nchannels: [x, y]\nfps: 25\n"
+    )
+    done = door(
+        *("ingest", "--cohort", "cohort.csv", "--keypoints", "poses", "--skeleton", "arm.yaml", "--stream", "pose"),
+        *("--cache", "cache"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "12 seizures, 6 subjects" in done.stdout
+    done = fit(door, Path("cache"), "--sign", "tremor", "--model", "agcn")
+    assert done.returncode == 0, done.stderr
+    assert "6/6" in done.stdout
+    assert "STAND-IN" not in done.stdout
+    done = fit(door, Path("cache"), "--sign", "tremor", "--out", "all")
+    assert "no pose appearance" in done.stdout
+
+
+def test_synthesize_says_what_it_made(door, tmp_path):
+    options = ("--subjects", 4, "--min_seconds", 2, "--max_seconds", 3, "--appearance_dim", 4)
+    done = door("synthesize", "--cache", "cache", *options)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("STAND-IN COHORT: 4 subjects, 8 seizures")
+    again = door("synthesize", "--cache", "cache", *options, "--seed", 1)
+    assert again.returncode == 2
+    assert "cache" in again.stderr
 
 
 @pytest.mark.parametrize("name", ["fit", "reproduce", "report", "synthesize", "ingest"])

@@ -181,7 +181,7 @@ class _Reading:
         metadata = tensors.metadata
         if metadata.subject != self.cohort.subject_of(seizure):
             msg = (
-                f"{self.cache.path(seizure, self.stream, fold)}: was extracted as {metadata.subject}'s, but {self.cohort.path} says "
+                f"{self.cache.path(seizure, self.stream, fold)}: was extracted as {metadata.subject}'s, {self.cohort.path} says "
                 f"{self.cohort.subject_of(seizure)}; correct the table, or extract or ingest the seizure again"
             )
             raise InputError(msg)

@@ -95,10 +95,7 @@ def test_logits_loss_and_gradients_in_train_mode(
     loss.backward()
     close(logits.detach(), golden["logits_train"], 1e-4)
     close(loss.detach().view(1), golden["loss_train"], 1e-4)
-    # The gradient jumps where the input of a ReLU changes its sign. Of the 1.5 million inputs here one or two lie within 1e-6 of 0;
-    # in float32 their sign is that of the rounding, which depends on the order of the sums, and alone moves a gradient by 3e-3.
-    # Whether the formulas are the original's is therefore seen in float64, to 2e-4; float32 must agree but for such a flip.
-    tolerance = 1e-3 if dtype == torch.float64 else 1e-2
+    tolerance = 1e-3
     blocks = network.blocks
     close(x.grad, golden["grad_input"].squeeze(-1), tolerance)
     close(blocks[0].spatial.learned.grad, golden["grad.l1.gcn1.PA"], tolerance)

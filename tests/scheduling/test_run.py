@@ -221,7 +221,7 @@ except Interrupted as stop:
 
 
 @pytest.mark.parametrize("moment", [("planned", 1), ("started", 2), ("done", 1), ("done", 4)])
-def test_sigkill_of_the_parent_and_restart(tmp_path, journal, parent, alive, until, moment):  # noqa: PLR0917
+def test_sigkill_of_the_parent_and_restart(tmp_path, journal, parent, alive, until, moment):
     kind, count = moment
     script = PARENT.format(journal=str(journal), seconds=0.15, names="abcdex", run=str(tmp_path / "run"))
     process = parent(script)
@@ -343,7 +343,7 @@ def test_a_half_written_folder_is_done_anew(tmp_path, journal, executor):
     order=st.randoms(use_true_random=False),
 )
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_every_job_is_settled_once_whatever_the_graph(journal, tmp_path_factory, needs, whole, bad, order):  # noqa: PLR0917
+def test_every_job_is_settled_once_whatever_the_graph(journal, tmp_path_factory, needs, whole, bad, order):
     folder = tmp_path_factory.mktemp("graph")
     jobs = [
         Job(f"m/{k}", "tiny_jobs:number" if k in bad else "tiny_jobs:nothing", requires=requires)
