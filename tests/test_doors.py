@@ -199,6 +199,8 @@ def test_a_damaged_cache_costs_nothing_that_was_computed(tiny_cache, door, tmp_p
         (("--stream", "pose", "--trainer.devices", "3"), "devices"),
         (("--stream", "pose", "--trainer.gradient_clip_val", "hello"), "gradient_clip_val"),
         (("--stream", "pose", "--grid", "[{optimiser.rate: 1}]"), "optimiser.rate"),
+        (("--stream", "pose", "--grid", "[{windows.frames: 50}, {windows.frames: 25}]"), "windows.frames"),
+        (("--stream", "pose", "--windows.frames", "0"), "windows.frames 0"),
     ],
 )
 def test_bad_options_get_one_line_and_code_2(tiny_cache, tmp_path, monkeypatch, capsys, arguments, says):

@@ -36,11 +36,12 @@ def pool_run(run: Run) -> tuple[pd.DataFrame, tuple[str, ...]]:
     cache, cohort = Cache.open(run.setup.cache), run.cohort
     parts, notes = [trained, fuse(trained)], []
     for sign in sorted(set(trained["sign"])):
-        done = set(trained.loc[trained["sign"] == sign, "fold"])
+        rows = trained.loc[trained["sign"] == sign]
+        done = set(rows["fold"])
         plan = run.plan(sign)
         part = dataclasses.replace(plan, folds=tuple(fold for fold in plan.folds if fold.name in done))
         try:
-            parts.append(baselines(cohort, part, cache, sorted(cache.streams())))
+            parts.append(baselines(cohort, part, cache, sorted(set(rows["stream"]))))
         except InputError as error:
             notes.append(f"{sign}: no baselines: {error.faults[0]}")
     predictions = pool(parts)

@@ -49,6 +49,12 @@ def run_table(
     check_trainer_arguments(training)
     for candidate in (*training.grid, {}):
         check(with_overrides(training, candidate))
+    seen = sorted(
+        {name for candidate in training.grid for name in candidate if name.startswith(("windows.", "inputs."))}
+    )
+    if seen and "agcn_kd" in models and training.distillation.alpha > 0:
+        msg = f"--grid: {', '.join(seen)} cannot be chosen for agcn_kd: teacher and student see the same windows; give --model"
+        raise InputError(msg)
     if options.seeds is None or options.seeds < 1:
         msg = f"--seeds {options.seeds}: give 1 or more"
         raise InputError(msg)

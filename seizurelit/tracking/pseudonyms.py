@@ -85,12 +85,12 @@ def _make_key(path: Path) -> None:
 
 
 def pseudonym(name: str, key: bytes) -> str:
-    """S- and eight hexadecimal digits for a subject's or seizure's name.
+    """S- and twelve hexadecimal digits for a subject's or seizure's name.
 
     >>> pseudonym("sub-03", bytes(32))
     'S-c79a319a'
     """
-    return "S-" + hmac.new(key, name.encode(), hashlib.sha256).hexdigest()[:8]
+    return "S-" + hmac.new(key, name.encode(), hashlib.sha256).hexdigest()[:12]
 
 
 class Veil:
