@@ -88,7 +88,7 @@ def pseudonym(name: str, key: bytes) -> str:
     """S- and twelve hexadecimal digits for a subject's or seizure's name.
 
     >>> pseudonym("sub-03", bytes(32))
-    'S-c79a319a'
+    'S-c79a319af1b6'
     """
     return "S-" + hmac.new(key, name.encode(), hashlib.sha256).hexdigest()[:12]
 
