@@ -98,7 +98,7 @@ def parse(parser: Parser, options: type[Options], argv: Sequence[str], *, trains
         preset = parsed.preset or _preset_of_this_machine()
         parser.set_defaults({**PRESETS[preset], "preset": preset})
         parsed = parser.parse_args(list(argv))
-    ready = parser.instantiate_classes(parsed)
+    ready = parser.instantiate(parsed)
     return _pick(ready, options), _pick(ready, Training) if trains else Training()
 
 

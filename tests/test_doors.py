@@ -106,6 +106,26 @@ def test_a_killed_run_goes_on_to_the_same_bytes(finished, tiny_cache, door, tmp_
     assert (tmp_path / "run" / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
 
 
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_comes_to_the_same_bytes(finished, tiny_cache, tmp_path):
+    run, _ = finished
+    arguments = ["--stream", "pose", "--cache", tiny_cache, "--out", "run", "--wandb", "off", "--workers", 2, *QUICK]
+    command = [sys.executable, "-m", "seizurelit.fit", *map(str, arguments)]
+    delays = np.random.default_rng(0).uniform(2, 25, 8)
+    kills = 0
+    for delay in delays:
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(delay)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+    assert kills >= 3
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+    assert (tmp_path / "run" / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
+
+
 def test_another_configuration_is_refused_with_what_differs(finished, tiny_cache, door):
     run, _ = finished
     refused = door("fit", "--stream", "pose", "--cache", tiny_cache, "--out", run, *QUICK, "--optimiser.lr", 0.5)
@@ -218,7 +238,7 @@ def test_bad_options_get_one_line_and_code_2(tiny_cache, tmp_path, monkeypatch, 
 def test_reproduce_has_every_row_and_wandb_no_name(tiny_cache, door, tmp_path, monkeypatch):
     done = door("reproduce", "--cache", tiny_cache, "--out", "run", *QUICK)
     assert done.returncode == 0, done.stderr
-    rows = pd.read_csv(tmp_path / "run" / "predictions.csv").fillna("").groupby(["sign", "stream", "model"])
+    rows = pd.read_csv(tmp_path / "run" / "predictions.csv", keep_default_na=False).groupby(["sign", "stream", "model"])
     trained = {
         (sign, stream, model) for sign in ("dystonia", "emotion") for stream in ("pose", "face") for model in MODELS
     }

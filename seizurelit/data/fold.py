@@ -204,7 +204,7 @@ class FoldDataModule(pl.LightningDataModule):
             self.guard.admit((self.store.subjects[i] for i in index.tolist()), "a training batch")
             drawn = draw(settings, len(index), windows.per_seizure, generator)
             span = ((windows.frames - 1) * windows.step * drawn.speed).ceil().long() + 1
-            starts = draw_starts(self._lengths[index], span, windows.per_seizure, generator)
+            starts = draw_starts(self._lengths[index], span, windows.per_seizure, generator, phases=windows.step)
             yield self._batch(index, starts, torch.ones_like(starts, dtype=torch.bool), drawn)
 
     def held_out_batches(self) -> Iterator[Batch]:

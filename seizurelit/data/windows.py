@@ -26,18 +26,22 @@ def scoring_starts(length: int, frames: int, stride: int) -> Tensor:
     return starts if int(starts[-1]) == last else torch.cat([starts, torch.tensor([last])])
 
 
-def draw_starts(lengths: Tensor, frames: int | Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Random starts, uniform over all places where a window fits.
+def draw_starts(
+    lengths: Tensor, frames: int | Tensor, count: int, generator: torch.Generator, *, phases: int = 1
+) -> Tensor:
+    """Random starts, uniform over all places where a window fits, or over the phases where none does.
 
     Args:
         lengths: (B,) frames of each seizure.
         frames: frames of a window; one for all, or (B, count).
         count: windows a seizure.
         generator: of random numbers.
+        phases: of a network that sees every n-th frame: n, so that a seizure that is shorter than a window is seen at each phase.
 
     Returns:
-        (B, count) int64, from 0 to length - frames; 0 where the seizure is shorter than the window.
+        (B, count) int64, from 0 to length - frames; below `phases` where the seizure is shorter than the window.
     """
-    places = (lengths.unsqueeze(1) - frames).clamp_min(0) + 1
+    whole = lengths.unsqueeze(1)
+    places = (whole - frames + 1).maximum(whole.clamp_max(phases))
     uniform = torch.rand(len(lengths), count, generator=generator, dtype=torch.float64)
     return (uniform * places).long().minimum(places - 1)

@@ -41,3 +41,8 @@ def test_each_window_may_have_its_own_span():
     assert int(starts[0, 0]) == 0
     assert int(starts[1, 1]) == 0
     assert 0 <= int(starts[1, 0]) <= 1
+
+
+def test_a_short_seizure_is_seen_at_every_phase():
+    starts = draw_starts(torch.tensor([10, 2, 40]), 30, 300, torch.Generator().manual_seed(0), phases=4)
+    assert [set(row.tolist()) for row in starts] == [{0, 1, 2, 3}, {0, 1}, set(range(11))]
