@@ -55,7 +55,7 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def test_without_a_signal_no_row_is_above_chance(door, tmp_path):
-    synthesize(StandIn(signal=0, max_seconds=40), tmp_path / "cache")
+    synthesize(StandIn(subjects=12, signal=0, max_seconds=40), tmp_path / "cache")
     done = door("reproduce", "--cache", "cache", "--out", "run", "--wandb", "off", *SMALL, "--optimiser.epochs", 6)
     assert done.returncode == 0, done.stderr
     predictions = read(tmp_path / "run")
