@@ -248,6 +248,13 @@ def test_reproduce_has_every_row_and_wandb_no_name(tiny_cache, door, tmp_path, m
     assert len({len(group) for _, group in rows}) == 1, "all rows are of the same seizures"
     assert all(name in done.stdout for name in ("AGCNp", "TCNf", "AGCNf + KD", "fusion", "crossed", "0.83", "0.84"))
 
+    face = door(
+        "fit", "--stream", "face", "--model", "tcn", "--cache", tiny_cache, "--out", "run", "--wandb", "off", *QUICK
+    )
+    assert face.returncode == 0, face.stderr
+    assert "TCNf" in face.stdout
+    assert not [name for name in ("AGCN", "TCNp", "fusion", "dystonia", "(pose)") if name in face.stdout.split("·")[0]]
+
     offline = tmp_path / "run" / "wandb"
     runs = list(offline.glob("offline-run-*"))
     assert len(runs) == 72 + 1

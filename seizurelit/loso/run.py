@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from rich.console import Console
 from seizurelit.cache.store import Cache
 from seizurelit.config import Training, check, with_overrides
 from seizurelit.errors import InputError
+from seizurelit.evaluation.baselines import BASELINES
+from seizurelit.evaluation.fusion import FUSED_STREAM
 from seizurelit.evaluation.rendering import print_table, write_table
 from seizurelit.evaluation.table import RowKey, RunInfo, Table, make_table
 from seizurelit.loso.experiment import Row, Run, Setup, load_run, open_run
@@ -87,7 +90,7 @@ def run_table(
         outcome = run_jobs(jobs, run.folder, executor=executor, on_event=watcher)
         table = tabulate(run, request, impossible, outcome)
         watcher.summary(table)
-    _show(table, run)
+    _show(asked(table, request), run)
     return 0 if outcome.whole else 1
 
 
@@ -109,6 +112,23 @@ def report_run(folder: Path) -> int:
     table = tabulate(run, Request(rows, seeds), {}, Outcome(failed=open_))
     _show(table, run)
     return 1 if open_ else 0
+
+
+def asked(table: Table, request: Request) -> Table:
+    """The rows of a table that a request is about: its own, their fusion, and the baselines of its signs and streams.
+
+    A run's folder may hold more, from requests before.
+    """
+    streams = {row.stream for row in request.rows}
+    fused = {FUSED_STREAM} if streams == set(FUSED_STREAM.split("+")) else set()
+    trained = {(row.sign, row.stream, row.model) for row in request.rows}
+
+    def belongs(key: RowKey) -> bool:
+        if key.model in BASELINES:
+            return key.sign in request.signs and key.stream in {"", *streams}
+        return tuple(key) in trained or (key.sign in request.signs and key.stream in fused)
+
+    return dataclasses.replace(table, rows=tuple(row for row in table.rows if belongs(row.key)))
 
 
 def _show(table: Table, run: Run) -> None:
