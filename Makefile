@@ -9,7 +9,7 @@ RUN := OMP_NUM_THREADS=1 $(PYTHON)
 UV := $(shell command -v uv 2>/dev/null || echo $(VENV)-uv/bin/uv)
 export UV_PYTHON_PREFERENCE ?= system
 
-.PHONY: help env env-dev reproduce test test-slow lint bench lock clean
+.PHONY: help env env-dev extract reproduce test test-slow lint bench lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,9 +29,18 @@ $(VENV)/.run: requirements/run.txt pyproject.toml | $(PYTHON)
 	$(UV) pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
-	$(UV) pip install --quiet --compile-bytecode --python $(PYTHON) --require-hashes -r requirements/dev.txt
+$(VENV)/.extraction: requirements/extraction.txt requirements/mediapipe.txt $(VENV)/.run
+	$(UV) pip install --quiet --compile-bytecode --python $(PYTHON) --require-hashes -r requirements/extraction.txt
+	$(UV) pip install --quiet --compile-bytecode --python $(PYTHON) --require-hashes --no-deps -r requirements/mediapipe.txt
 	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt requirements/mediapipe.txt $(VENV)/.run
+	$(UV) pip install --quiet --compile-bytecode --python $(PYTHON) --require-hashes -r requirements/dev.txt
+	$(UV) pip install --quiet --compile-bytecode --python $(PYTHON) --require-hashes --no-deps -r requirements/mediapipe.txt
+	@touch $@
+
+extract: $(VENV)/.extraction  ## videos to tensors (ARGS="--cohort cohort.csv --cache DIR")
+	@$(RUN) -m seizurelit.extract $(ARGS)
 
 reproduce: $(VENV)/.run  ## Table 1 over all folds (ARGS="--cache DIR --out runs/NAME" for your own cohort)
 	@$(PYTHON) -m seizurelit.reproduce $(ARGS)
@@ -52,8 +61,10 @@ bench: $(VENV)/.dev  ## speed, as ratios measured by turns
 	$(RUN) -m bench $(ARGS)
 
 lock: | $(UV)  ## resolve pyproject.toml anew into requirements/*.txt, with hashes
-	$(UV) pip compile --quiet --upgrade --python-version 3.11 --generate-hashes --no-header --constraints requirements/constraints.txt --extra dev --output-file requirements/dev.txt pyproject.toml
+	$(UV) pip compile --quiet --upgrade --python-version 3.11 --generate-hashes --no-header --constraints requirements/constraints.txt --extra dev --extra extraction --extra movement --output-file requirements/dev.txt pyproject.toml
 	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --constraints requirements/dev.txt --output-file requirements/run.txt pyproject.toml
+	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --constraints requirements/dev.txt --extra extraction --output-file requirements/extraction.txt pyproject.toml
+	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate --no-deps --output-file requirements/mediapipe.txt requirements/mediapipe.in
 	echo uv | $(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --output-file requirements/uv.txt -
 
 clean:  ## remove the environment and everything that tools wrote (not runs/)

@@ -70,6 +70,10 @@ def test_fit_trains_every_fold_and_prints_the_table(finished):
     trained = predictions[predictions["model"] == "agcn"]
     assert not trained.duplicated(["seed", "seizure"]).any()
     assert {"table.csv", "table.md", "config.json", "predictions.csv"} <= {path.name for path in run.iterdir()}
+    folds = pd.read_csv(run / "per_fold.csv", dtype=str)
+    assert set(folds["fold"]) == set(predictions["fold"])
+    one_class = (folds["positive"] == "0") | (folds["positive"] == folds["seizures"])
+    assert set(folds.loc[one_class & (folds["model"] == "agcn"), "auroc"]) == {"undefined (one class)"}
 
 
 def test_a_second_run_does_nothing_and_gives_the_same_bytes(finished, tiny_cache, door):

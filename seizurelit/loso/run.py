@@ -11,11 +11,13 @@ import torch
 from rich.console import Console
 
 from seizurelit.cache.store import Cache
+from seizurelit.cohort.files import write_whole
 from seizurelit.config import Training, check, with_overrides
 from seizurelit.errors import InputError
 from seizurelit.evaluation.baselines import BASELINES
 from seizurelit.evaluation.fusion import FUSED_STREAM
 from seizurelit.evaluation.rendering import print_table, write_table
+from seizurelit.evaluation.scores import per_fold
 from seizurelit.evaluation.table import RowKey, RunInfo, Table, make_table
 from seizurelit.loso.experiment import Row, Run, Setup, load_run, open_run
 from seizurelit.loso.jobs import Request, jobs_of, lacking_of, possible_rows
@@ -135,12 +137,12 @@ def _show(table: Table, run: Run) -> None:
     """The table on standard output, and where the run's files are."""
     print_table(table)
     print(
-        f"\n{run.folder}: predictions.csv, table.csv, table.md; jobs/ has weights, curves and predictions of each fold"
+        f"\n{run.folder}: predictions.csv, per_fold.csv, table.csv, table.md; jobs/ has weights, curves and predictions of each fold"
     )
 
 
 def tabulate(run: Run, request: Request, impossible: Mapping[Row, str], outcome: Outcome) -> Table:
-    """Pool a run's finished jobs and write predictions.csv, table.csv and table.md.
+    """Pool a run's finished jobs and write predictions.csv, per_fold.csv, table.csv and table.md.
 
     Args:
         run: the run.
@@ -167,6 +169,7 @@ def tabulate(run: Run, request: Request, impossible: Mapping[Row, str], outcome:
     )
     table = make_table(predictions, plans, run.cohort, info)
     write_table(run.folder, table)
+    write_whole(run.folder / "per_fold.csv", per_fold(predictions).to_csv(index=False, lineterminator="\n").encode())
     return table
 
 
