@@ -21,6 +21,8 @@ def main(argv: Sequence[str]) -> int:
     print(
         f"{done.cache}: {done.stream} of {done.seizures} seizures, {done.subjects} subjects; signs: {', '.join(done.signs)}"
     )
+    for note in done.notes:
+        print(f"note: {note}")
     if done.missing:
         print(f"no file for {len(done.missing)} seizures: {', '.join(done.missing)}")
     return 0

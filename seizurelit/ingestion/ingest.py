@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,11 +16,14 @@ import numpy.typing as npt
 from seizurelit.cache.store import Cache
 from seizurelit.cache.tensors import Metadata, SeizureTensors
 from seizurelit.cohort.manifest import Cohort, Seizure, read_cohort
-from seizurelit.cohort.skeleton import AXES, Skeleton, read_skeleton
+from seizurelit.cohort.skeleton import AXES, BUILT_IN, Skeleton, read_skeleton
 from seizurelit.config import digest
 from seizurelit.errors import InputError
 from seizurelit.ingestion.appearance import read_appearance
-from seizurelit.ingestion.keypoints import SUFFIXES, frames_between, read_keypoints, relative_to_root
+from seizurelit.ingestion.formats import FORMATS
+from seizurelit.ingestion.joints import BUILT_IN_OF, SCHEMES, in_skeleton
+from seizurelit.ingestion.keypoints import Keypoints, frames_between, read_keypoints, relative_to_root
+from seizurelit.ingestion.people import PERSON, choose
 from seizurelit.ingestion.ui_prmd import ingest_ui_prmd
 
 EXTRACTOR = "ingest"
@@ -29,6 +33,12 @@ VERSION = 1
 TOLERANCE_S = 1.0
 """Seconds by which the keypoints and the features of a seizure, or its end and the end of its file, may differ."""
 
+NORMALISED = 2.0
+"""Coordinates of which none is larger are no pixels."""
+
+HIGH_SCORE = 1.5
+"""Scores above 1 up to this are what RTMPose and SLEAP give for a sure joint; more is worth a note."""
+
 
 @dataclass(frozen=True)
 class Ingest:
@@ -37,13 +47,23 @@ class Ingest:
     Attributes:
         cache: folder of the cache; made if it is not there, else completed.
         keypoints: folder of <seizure>.npy of (T, V, C), NaN = missing, or <seizure>.csv (frame, joint, x, y[, z]
-            [, confidence]); with --format ui-prmd the data set's zip file.
-        cohort: cohort.csv; its column `file`, if it has one, names the files, and `start` and `end` cut them (seconds).
+            [, confidence]), or of what --format says; with --format ui-prmd the data set's zip file.
+        cohort: cohort.csv; its column `file`, if it has one, names the files, `start` and `end` cut them (seconds), and
+            `person` says who the patient is in files that have several people.
         skeleton: body11, face23, or the path of a skeleton.yaml: the joints, channels and frame rate of the keypoints.
+            In other tools' files joints are found by these names; the default there is body11 for pose, face23 for face.
         stream: which stream the files are of.
         appearance: folder of <seizure>.npy of (T', D), features of each frame, NaN throughout a frame without any.
         appearance_fps: frames a second of the appearance features.
-        format: files is as above; ui-prmd makes cohort and cache from the zip file of the UI-PRMD data set.
+        format: files is as above; deeplabcut (.h5, .csv), sleap (.slp, analysis .h5), lightning-pose (.csv), anipose
+            (3D .csv), mmpose and coco (.json) have a file a seizure, openpose a folder a seizure; ui-prmd makes cohort
+            and cache from the zip file of the UI-PRMD data set.
+        scheme: what the points of other tools' files are, where the files do not say it, to make body11 of coco17,
+            halpe26, wholebody133, h36m17, mediapipe33, openpose25, openpose18, or face23 of ibug68, wholebody133,
+            wflw98, lapa106, mediapipe478, openpose70.
+        fps: frames a second of the keypoints (all of a cohort at one rate: nothing is resampled); default: the
+            skeleton.yaml's.
+        min_confidence: joints of a lower confidence, from 0 to 1, are missing.
         peer_folds: for ui-prmd, CSV (exercise, fold, subject, repetition, label) of a peer's subset and folds: adds the
             sign correct_egcn, and egcn_folds.csv to the cache.
     """
@@ -55,7 +75,12 @@ class Ingest:
     stream: Literal["pose", "face"] = "pose"
     appearance: Path | None = None
     appearance_fps: float = 25.0
-    format: Literal["files", "ui-prmd"] = "files"
+    format: Literal[
+        "files", "deeplabcut", "sleap", "lightning-pose", "anipose", "openpose", "mmpose", "coco", "ui-prmd"
+    ] = "files"
+    scheme: str | None = None
+    fps: float | None = None
+    min_confidence: float = 0.0
     peer_folds: Path | None = None
 
 
@@ -70,6 +95,7 @@ class Ingested:
         subjects: whose they are.
         missing: seizures of the cohort for which there was no file.
         signs: what can be classified.
+        notes: what was done that one may want to know, a line a seizure.
     """
 
     cache: Path
@@ -78,6 +104,7 @@ class Ingested:
     subjects: int
     missing: tuple[str, ...]
     signs: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def ingest(options: Ingest, progress: Callable[[int, int], None] | None = None) -> Ingested:
@@ -86,6 +113,10 @@ def ingest(options: Ingest, progress: Callable[[int, int], None] | None = None) 
     Body keypoints are made relative to the skeleton's root joint, whose path goes into `pose.root`, and divided by the
     median distance of the two scale joints over the seizure: their unit is that length (for body11 the torso). Face
     landmarks stay as they are, in pixels. What is missing stays missing.
+
+    Bodies in pixels of other tools, whose y is down, are turned so that y is up as in the house's skeletons; the pixels
+    stay beside them as `pose.keypoints_2d`. Three-dimensional coordinates keep their axes: the skeleton's `up` names
+    the vertical one.
 
     Args:
         options: what and where.
@@ -101,28 +132,37 @@ def ingest(options: Ingest, progress: Callable[[int, int], None] | None = None) 
         return _summary(cache, "pose", ())
     assert options.cohort is not None
     cohort = read_cohort(options.cohort)
-    skeleton = read_skeleton(options.skeleton) if options.skeleton and options.keypoints else None
+    skeleton = _skeleton(options) if options.keypoints else None
     cache = Cache(options.cache)
     cache.require_only(cohort)
     faults: list[str] = []
-    sources = {seizure.name: _Source.of(seizure, options, faults) for seizure in cohort.seizures}
+    sources = {seizure.name: _Source.of(seizure, cohort, options, faults) for seizure in cohort.seizures}
     present = [seizure for seizure in cohort.seizures if sources[seizure.name].any]
     missing = tuple(seizure.name for seizure in cohort.seizures if not sources[seizure.name].any)
     if not present and not faults:
         folders = " and ".join(str(folder) for folder in (options.keypoints, options.appearance) if folder)
-        names = f"{cohort.seizures[0].name}.npy"
-        faults.append(f"{folders}: no file of any seizure of {options.cohort}; they must be named as {names}")
+        suffix = "" if options.keypoints is None else (*FORMATS[options.format].suffixes, "")[0]
+        name = cohort.seizures[0].name + (suffix if options.keypoints else ".npy")
+        faults.append(
+            f"{folders}: no {FORMATS[options.format].kind if options.keypoints else 'file'} of any seizure of "
+            f"{options.cohort}; they must be named as {name}, or in the column 'file'"
+        )
     # Everything is read before anything is written, and read again then: a long cohort does not fit into memory.
     total = 2 * len(present)
     if progress:
         progress(0, total)
+    notes: list[str] = []
     widths: dict[int, Path] = {}
+    dimensions: dict[int, Path] = {}
     for done, seizure in enumerate(present, start=1):
-        tensors = _tensors(seizure, sources[seizure.name], options, skeleton=skeleton, cache=cache, faults=faults)
+        source = sources[seizure.name]
+        tensors = _tensors(seizure, source, options, skeleton=skeleton, cache=cache, faults=faults, notes=notes)
+        keypoints = tensors.tensors.get(f"{options.stream}.keypoints") if tensors else None
+        if keypoints is not None and source.keypoints is not None:
+            dimensions.setdefault(keypoints.shape[2], source.keypoints)
         appearance = tensors.tensors.get(f"{options.stream}.appearance") if tensors else None
-        path = sources[seizure.name].appearance
-        if appearance is not None and path is not None:
-            widths.setdefault(appearance.shape[1], path)
+        if appearance is not None and source.appearance is not None:
+            widths.setdefault(appearance.shape[1], source.appearance)
         if progress:
             progress(done, total)
     if len(widths) > 1:
@@ -130,23 +170,34 @@ def ingest(options: Ingest, progress: Callable[[int, int], None] | None = None) 
         faults.append(
             f"{options.appearance}: files have different numbers of features: {listed}; make them by one network"
         )
+    if len(dimensions) > 1:
+        faults.append(
+            f"{options.keypoints}: {dimensions[2]} is in two dimensions, {dimensions[3]} in three; ingest one kind alone"
+        )
     if faults:
         raise InputError(*faults)
     for done, seizure in enumerate(present, start=len(present) + 1):
-        tensors = _tensors(seizure, sources[seizure.name], options, skeleton=skeleton, cache=cache, faults=faults)
+        source = sources[seizure.name]
+        tensors = _tensors(seizure, source, options, skeleton=skeleton, cache=cache, faults=faults, notes=[])
         if tensors is None:
             raise InputError(*faults)
         cache.write(tensors)
         if progress:
             progress(done, total)
-    return _summary(Cache.create(options.cache, options.cohort), options.stream, missing)
+    return _summary(Cache.create(options.cache, options.cohort), options.stream, missing, tuple(notes))
 
 
-def _summary(cache: Cache, stream: str, missing: tuple[str, ...]) -> Ingested:
+def _skeleton(options: Ingest) -> Skeleton:
+    """The skeleton that is asked for, or the stream's own, at the frame rate that is asked for."""
+    skeleton = read_skeleton(options.skeleton or BUILT_IN_OF[options.stream])
+    return skeleton if options.fps is None else dataclasses.replace(skeleton, fps=options.fps)
+
+
+def _summary(cache: Cache, stream: str, missing: tuple[str, ...], notes: tuple[str, ...] = ()) -> Ingested:
     cohort = cache.cohort()
     seizures = cache.seizures(stream)
     subjects = {cohort.subject_of(seizure) for seizure in seizures}
-    return Ingested(cache.root, stream, len(seizures), len(subjects), missing, _signs(cohort))
+    return Ingested(cache.root, stream, len(seizures), len(subjects), missing, _signs(cohort), notes)
 
 
 def _signs(cohort: Cohort) -> tuple[str, ...]:
@@ -165,7 +216,7 @@ def _check_options(options: Ingest) -> None:
     if options.format == "ui-prmd":
         if options.keypoints is None:
             faults.append("--keypoints is missing; give the zip file of UI-PRMD")
-        for name in ("cohort", "skeleton", "appearance"):
+        for name in ("cohort", "skeleton", "appearance", "scheme", "fps"):
             if getattr(options, name) is not None:
                 faults.append(f"--{name} does not go with --format ui-prmd, which makes its own; leave it out")
         if options.stream != "pose":
@@ -177,8 +228,7 @@ def _check_options(options: Ingest) -> None:
             faults.append("--cohort is missing; give the path of cohort.csv")
         if options.keypoints is None and options.appearance is None:
             faults.append("neither --keypoints nor --appearance is given; give a folder of files")
-        if options.keypoints is not None and options.skeleton is None:
-            faults.append("--skeleton is missing; give body11, face23, or the path of a skeleton.yaml")
+        faults += _joint_faults(options)
         if options.peer_folds is not None:
             faults.append("--peer_folds goes with --format ui-prmd alone; leave it out")
         for name in ("keypoints", "appearance"):
@@ -187,8 +237,28 @@ def _check_options(options: Ingest) -> None:
                 faults.append(f"--{name} {folder}: there is no such folder; give the folder of the files")
         if not (math.isfinite(options.appearance_fps) and options.appearance_fps > 0):
             faults.append(f"--appearance_fps {options.appearance_fps}: is no frame rate; give frames a second")
+    if not 0 <= options.min_confidence <= 1:
+        faults.append(f"--min_confidence {options.min_confidence}: is no confidence; give a number from 0 to 1")
+    if options.fps is not None and not (math.isfinite(options.fps) and options.fps > 0):
+        faults.append(f"--fps {options.fps}: is no frame rate; give frames a second")
     if faults:
         raise InputError(*faults)
+
+
+def _joint_faults(options: Ingest) -> Iterator[str]:
+    """What is wrong with the options that say which joints the files have, and at which rate."""
+    own = options.format == "files"
+    if own and options.keypoints is not None and options.skeleton is None:
+        yield "--skeleton is missing; give body11, face23, or the path of a skeleton.yaml"
+    if options.scheme is not None and own:
+        yield "--scheme is for other tools' files; leave it out, or give --format"
+    elif options.scheme is not None and options.scheme not in SCHEMES[options.stream]:
+        known = ", ".join(SCHEMES[options.stream])
+        yield f"--scheme {options.scheme} is unknown in the {options.stream} stream; there are {known}"
+    if options.scheme is not None and options.skeleton not in (None, BUILT_IN_OF[options.stream]):
+        yield f"--scheme is made into {BUILT_IN_OF[options.stream]}; leave --skeleton or --scheme out"
+    if not own and options.keypoints is not None and options.fps is None and options.skeleton in (None, *BUILT_IN):
+        yield f"--fps is missing; files of {options.format} do not have it: give the video's frames a second"
 
 
 @dataclass(frozen=True)
@@ -203,22 +273,22 @@ class _Source:
         return self.keypoints is not None or self.appearance is not None
 
     @classmethod
-    def of(cls, seizure: Seizure, options: Ingest, faults: list[str]) -> _Source:
+    def of(cls, seizure: Seizure, cohort: Cohort, options: Ingest, faults: list[str]) -> _Source:
         row = f"{options.cohort}, row {seizure.row}"
         keypoints = appearance = None
         if options.keypoints is not None:
-            named = seizure.file
-            if named is not None:
-                keypoints = options.keypoints / named
-                if keypoints.suffix not in SUFFIXES or not keypoints.is_file():
-                    faults.append(
-                        f"{row}: {keypoints} is no .npy or .csv file that is there; correct the column 'file'"
-                    )
+            form = FORMATS[options.format]
+            if seizure.file is not None:
+                keypoints = options.keypoints / seizure.file
+                if not form.accepts(keypoints):
+                    faults.append(f"{row}: {keypoints} is no {form.kind} that is there; correct the column 'file'")
                     keypoints = None
             else:
-                found = [path for end in SUFFIXES if (path := options.keypoints / f"{seizure.name}{end}").is_file()]
+                found = form.find(options.keypoints, seizure.name, [other.name for other in cohort.seizures])
                 if len(found) > 1:
-                    faults.append(f"{row}: there are {found[0]} and {found[1]}; delete one of the two")
+                    faults.append(
+                        f"{row}: there are {found[0]} and {found[1]}; delete one of the two, or name one in a column 'file'"
+                    )
                 keypoints = found[0] if found else None
         if options.appearance is not None:
             path = options.appearance / f"{seizure.name}.npy"
@@ -234,6 +304,7 @@ def _tensors(
     skeleton: Skeleton | None,
     cache: Cache,
     faults: list[str],
+    notes: list[str],
 ) -> SeizureTensors | None:
     """What is written for one seizure: the new tensors, and of an earlier ingestion those of the other modality."""
     before = len(faults)
@@ -265,7 +336,10 @@ def _tensors(
     elif source.keypoints is None:
         skeleton = None
     if source.keypoints is not None and skeleton is not None:
-        made |= _keypoints(seizure, source.keypoints, stream, skeleton, facts=facts, faults=faults)
+        read = _read(seizure, source.keypoints, options, skeleton, facts=facts, faults=faults, notes=notes)
+        if read is not None:
+            keypoints, skeleton = read
+            made |= _keypoints(source.keypoints, options, keypoints, skeleton, facts=facts, faults=faults)
         digests["keypoints"] = _sha256(source.keypoints)
     if source.appearance is not None:
         appearance_fps = options.appearance_fps
@@ -296,34 +370,104 @@ def _tensors(
         source_digest=", ".join(f"{what} {digests[what]}" for what in sorted(digests)),
         extractor=EXTRACTOR,
         extractor_digest=digest(
-            f"version {VERSION}", repr(canonical), repr((seizure.start, seizure.end, appearance_fps))
+            f"version {VERSION}",
+            repr(canonical),
+            repr((seizure.start, seizure.end, appearance_fps)),
+            repr((options.format, options.scheme, options.min_confidence, seizure.columns.get(PERSON))),
         ),
         facts=facts,
     )
     return SeizureTensors(metadata, made)
 
 
+def _read(
+    seizure: Seizure,
+    path: Path,
+    options: Ingest,
+    skeleton: Skeleton,
+    *,
+    facts: dict[str, object],
+    faults: list[str],
+    notes: list[str],
+) -> tuple[Keypoints, Skeleton] | None:
+    """The patient's joints from the seizure's start to its end, and the skeleton in the channels that the file has."""
+    read, fps = FORMATS[options.format].read, skeleton.fps
+    if read is None:
+        keypoints = read_keypoints(path, skeleton, faults)
+        if keypoints is None or not _covers(seizure, len(keypoints.confidence) / fps, path, faults):
+            return None
+        facts["container"] = path.suffix.removeprefix(".")
+        return keypoints.part(seizure.start, seizure.end, fps).surer_than(options.min_confidence), skeleton
+    found = read(path, options.stream, faults)
+    if found is None or not _covers(seizure, found.length / fps, path, faults):
+        return None
+    if np.isinf(found.coordinates).any():
+        faults.append(f"{path}: has infinite coordinates; write NaN where a joint is missing")
+        return None
+    if found.absent:
+        notes.append(f"{path}: {found.absent} of {found.length} frames are not in it; they are missing")
+    if found.highest > HIGH_SCORE:
+        notes.append(f"{path}: has scores up to {found.highest:.3g}; those above 1 count as 1")
+    found = found.part(seizure.start, seizure.end, fps).surer_than(options.min_confidence)
+    patient = choose(found, seizure.columns.get(PERSON) or None)
+    if isinstance(patient, str):
+        faults.append(f"{path}: {patient}")
+        return None
+    keypoints = found.of_person(patient)
+    if found.coordinates.shape[-1] == 2 and np.nanmax(np.abs(keypoints.coordinates)) <= NORMALISED:
+        faults.append(
+            f"{path}: all coordinates are from -{NORMALISED:g} to {NORMALISED:g}, so they are shares of the image's sides; "
+            "write them in pixels (OpenPose: --keypoint_scale 0)"
+        )
+        return None
+    seen, share = np.unique(found.people), float((found.people == patient).sum()) / found.length
+    if len(seen) > 1:
+        notes.append(
+            f"{path}: the patient is {found.names[patient]!r}, in {share:.0%} of the frames, of {len(seen)} people"
+        )
+    facts["container"] = options.format
+    facts["people"] = found.most_at_once()
+    facts["people_mean"] = len(found.frames) / found.length
+    facts["patient_share"] = share
+    return in_skeleton(
+        keypoints,
+        found.joints,
+        options.scheme or found.scheme,
+        stream=options.stream,
+        skeleton=skeleton,
+        path=path,
+        faults=faults,
+    )
+
+
 def _keypoints(
-    seizure: Seizure, path: Path, stream: str, skeleton: Skeleton, *, facts: dict[str, object], faults: list[str]
+    path: Path,
+    options: Ingest,
+    part: Keypoints,
+    skeleton: Skeleton,
+    *,
+    facts: dict[str, object],
+    faults: list[str],
 ) -> dict[str, npt.NDArray[np.float32]]:
-    keypoints = read_keypoints(path, skeleton, faults)
-    if keypoints is None or not _covers(seizure, len(keypoints.confidence) / skeleton.fps, path, faults):
-        return {}
-    part = keypoints.part(seizure.start, seizure.end, skeleton.fps)
-    facts["container"] = path.suffix.removeprefix(".")
+    """The tensors of the patient's joints."""
     confidence = part.confidence.astype(np.float32)
-    if stream == "face":
+    if not (confidence > 0).any():
+        faults.append(f"{path}: no joint of skeleton {skeleton.name!r} is in any frame; check the file, or delete it")
+        return {}
+    if options.stream == "face":
         return {"face.keypoints": part.coordinates.astype(np.float32), "face.confidence": confidence}
+    made = {"pose.confidence": confidence}
+    if FORMATS[options.format].read is not None and skeleton.dimensions == 2:
+        made["pose.keypoints_2d"] = part.coordinates.astype(np.float32)
+        part = Keypoints(part.coordinates * [1.0, -1.0], part.confidence)
     relative = relative_to_root(part, skeleton)
     if isinstance(relative, str):
         faults.append(f"{path}: {relative}")
         return {}
     facts["unit_length"] = relative.unit
-    return {
-        "pose.keypoints": relative.keypoints.astype(np.float32),
-        "pose.root": relative.root.astype(np.float32),
-        "pose.confidence": confidence,
-    }
+    made["pose.keypoints"] = relative.keypoints.astype(np.float32)
+    made["pose.root"] = relative.root.astype(np.float32)
+    return made
 
 
 def _covers(seizure: Seizure, duration: float, path: Path, faults: list[str]) -> bool:
@@ -350,5 +494,9 @@ def _durations(
 
 
 def _sha256(path: Path) -> str:
+    """Of a file's bytes, or of the names and bytes of all files of a folder."""
+    if path.is_dir():
+        sums = [f"{_sha256(file)} {file.name}" for file in sorted(path.iterdir()) if file.is_file()]
+        return hashlib.sha256("\n".join(sums).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -39,6 +39,13 @@ class Keypoints:
         frames = frames_between(start, end, fps)
         return Keypoints(self.coordinates[frames], self.confidence[frames])
 
+    def surer_than(self, least: float) -> Keypoints:
+        """The same, without the joints whose confidence is below `least`."""
+        missing = self.confidence < least
+        return Keypoints(
+            np.where(missing[..., None], np.nan, self.coordinates), np.where(missing, 0.0, self.confidence)
+        )
+
 
 @dataclass(frozen=True)
 class RelativeKeypoints:
@@ -212,16 +219,16 @@ def _from_csv(path: Path, skeleton: Skeleton, faults: list[str]) -> tuple[Floats
                 found.append(
                     f"{path}, row {row.line}: {name} {cell[:20]!r} is no number; leave it empty if it is missing"
                 )
-    faults += _first(found, path)
+    faults += first_faults(found, str(path), "rows")
     if found or not placed:
         return None
     confidence = np.nan_to_num(columns["confidence"], nan=0.0, posinf=np.inf, neginf=-np.inf)
     return np.stack([columns[axis] for axis in axes], axis=-1), confidence
 
 
-def _first(faults: Iterable[str], path: Path) -> list[str]:
+def first_faults(faults: Iterable[str], where: str, what: str = "places") -> list[str]:
     """The first faults of a file that may have one in each of its many rows, and how many more there are."""
     listed = list(faults)
     if len(listed) <= _SHOWN:
         return listed
-    return [*listed[:_SHOWN], f"{path}: {len(listed) - _SHOWN} more rows have such faults; correct them all"]
+    return [*listed[:_SHOWN], f"{where}: {len(listed) - _SHOWN} more {what} have such faults; correct them all"]
