@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from rich import box
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Column
 from rich.table import Table as RichTable
@@ -19,7 +20,19 @@ from rich.text import Text
 from seizurelit.cohort.files import write_whole
 from seizurelit.config import RESEARCH_USE
 from seizurelit.evaluation.scores import SCORES, Score
-from seizurelit.evaluation.table import ENSEMBLE_SCORES, NOT_RUN, Row, Summary, Table
+from seizurelit.evaluation.statistics.chance import CONDITIONAL
+from seizurelit.evaluation.statistics.intervals import LEVEL, MOST_UNDEFINED, Interval
+from seizurelit.evaluation.table import (
+    ENSEMBLE_SCORES,
+    LEVEL_INTERVALS,
+    NOT_RUN,
+    NOT_TESTED,
+    WITHIN,
+    Contrast,
+    Row,
+    Summary,
+    Table,
+)
 
 STAND_IN = "STAND-IN COHORT (not clinical data)"
 
@@ -28,8 +41,11 @@ MACRO = "ᵐ"
 
 # From this many rated seizures on, a third decimal is more than the weight of one of them.
 _THREE_DECIMALS = 500
-_MARKS = f"†‡{MACRO}{UNDEFINED}"
+WITHIN_CHANCE = "≈"
+_MARKS = f"†‡{MACRO}{UNDEFINED}{WITHIN_CHANCE}"
 _NAMED = 6
+# Of what is printed into a file or a pipe.
+_FILE_WIDTH = 100
 
 # A column: its heading, and a row's text in it.
 _Cell: TypeAlias = tuple[str, Callable[[Row], str]]
@@ -45,7 +61,7 @@ _PAPER_BASELINE = (
 )
 _CHANCE = (
     "Chance lies below one half: leaving a subject out moves the training prevalence away from its label, "
-    "so the training prior's AUROC can be 0. No row here is tested against chance."
+    "so the training prior's AUROC can be 0."
 )
 
 
@@ -53,7 +69,12 @@ def to_csv(table: Table) -> str:
     """All scores and counts at full precision, a line a row; what is undefined is blank, its reason beside it."""
     text = io.StringIO()
     records = [
-        {**record, "missing": "; ".join(_missing_lines(row)), "counted_wrong": " ".join(row.counted_wrong)}
+        {
+            **record,
+            **_levels(row),
+            "missing": "; ".join(_missing_lines(row)),
+            "counted_wrong": " ".join(row.counted_wrong),
+        }
         for record, row in zip(flat_rows(table), table.rows, strict=True)
     ]
     writer = csv.DictWriter(text, list(records[0]) if records else ["group"], lineterminator="\n")
@@ -84,20 +105,25 @@ def flat_rows(table: Table) -> list[dict[str, Any]]:
             "seizures_scored": row.scored,
             "seizures_counted_wrong": len(row.counted_wrong),
             "seizures_rated": row.rated,
+            "seizures_extracted": row.extracted,
             "subjects_scored": row.subjects_scored,
             "subjects_rated": row.subjects_rated,
+            "subjects_extracted": row.subjects_extracted,
         }
         for name in SCORES:
             summary = row.scores[name]
             record[name] = summary.mean if summary.defined else None
             record[f"{name}_sd"] = summary.sd
             record[f"{name}_undefined"] = summary.reason or None
+            if name in row.intervals:
+                record |= _ends(name, row.intervals[name])
         for name in ("f1", "accuracy"):
             for suffix, scores in (("scored_only", row.scored_only), ("by_subject", row.by_subject)):
                 record[f"{name}_{suffix}"] = scores[name].mean if scores[name].defined else None
         for name in ENSEMBLE_SCORES:
             score = row.ensemble.get(name)
             record[f"{name}_of_mean_score"] = score.value if score is not None and score.defined else None
+        record |= _tests(row)
         record["paper_f1"], record["paper_accuracy"] = row.paper or (None, None)
         record["missing_folds"] = len(row.missing)
         record["run"] = table.run.run_id or None
@@ -108,12 +134,78 @@ def flat_rows(table: Table) -> list[dict[str, Any]]:
     return records
 
 
+def _defined(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _ends(name: str, interval: Interval) -> dict[str, Any]:
+    return {
+        f"{name}_low": _defined(interval.low),
+        f"{name}_high": _defined(interval.high),
+        f"{name}_no_interval": interval.reason or None,
+    }
+
+
+def _tests(row: Row) -> dict[str, Any]:
+    """What is known of a row's worth: chance, its contrast, the other sign."""
+    record: dict[str, Any] = {
+        "chance": row.verdict,
+        "chance_p_adjusted": _defined(row.chance_adjusted),
+        "chance_family": "baselines, exploratory" if row.baseline else "trained rows",
+        "chance_test": row.decisive.kind,
+        "chance_statistic": row.chance.statistic or None,
+        "chance_observed": _defined(row.chance.observed),
+        "chance_expected": _defined(row.decisive.expected),
+        "chance_p_conditional": _defined(row.chance.p),
+        "chance_p_refit": None if row.refit is None else _defined(row.refit.p),
+        "chance_relabellings": row.decisive.relabellings,
+        "chance_not_tested": row.decisive.reason or None,
+    }
+    contrast = row.contrast
+    record |= {
+        "contrast_minus": contrast and contrast.name,
+        "contrast_family": contrast and ("planned" if contrast.planned else "exploratory"),
+        "contrast_accuracy": contrast and _defined(contrast.accuracy.difference),
+        "contrast_accuracy_low": contrast and _defined(contrast.interval.low),
+        "contrast_accuracy_high": contrast and _defined(contrast.interval.high),
+        "contrast_p": contrast and _defined(contrast.accuracy.p),
+        "contrast_p_adjusted": contrast and _defined(contrast.adjusted),
+        "contrast_p_smallest": contrast and _defined(contrast.accuracy.smallest),
+        "contrast_subjects_differing": contrast and contrast.accuracy.differing,
+        "contrast_f1": contrast and _defined(contrast.f1.difference),
+        "contrast_f1_p": contrast and _defined(contrast.f1.p),
+        "contrast_mcnemar_p": contrast and _defined(contrast.mcnemar.p),
+    }
+    other = row.others[0] if row.others else None
+    record |= {
+        "other_sign": other and other.sign,
+        "other_sign_auroc": other and _defined(other.auroc),
+        "other_sign_p": other and _defined(other.chance.p),
+    }
+    return record
+
+
+def _levels(row: Row) -> dict[str, Any]:
+    """The scores of subjects of equal weight and of patients, with intervals."""
+    record: dict[str, Any] = {}
+    for suffix, scores, found in (
+        ("by_subject", row.by_subject, row.by_subject_intervals),
+        ("by_patient", row.by_patient, row.by_patient_intervals),
+    ):
+        for name in SCORES:
+            record[f"{name}_{suffix}"] = scores[name].mean if scores[name].defined else None
+            record[f"{name}_{suffix}_undefined"] = scores[name].reason or None
+            if name in LEVEL_INTERVALS:
+                record |= _ends(f"{name}_{suffix}", found[name])
+    return record
+
+
 def to_markdown(table: Table) -> str:
     """The table as GitHub Markdown: a part a group, confusion matrices, footnotes."""
     lines = [f"# {_title(table)}", ""]
     if table.stand_in:
         lines += [f"**{STAND_IN}**", ""]
-    columns: list[_Cell] = [("", lambda row: row.name), *_columns(table, wide=True, ensemble=True)]
+    columns: list[_Cell] = [("", lambda row: row.name), *_columns(table, wide=True)]
     for group in _groups(table):
         lines += [f"## {_escape(_heading(group))}", ""]
         headings = [" ".join(heading.split("\n")) for heading, _ in columns]
@@ -121,14 +213,23 @@ def to_markdown(table: Table) -> str:
         lines.append("| " + " | ".join([":--", *["--:"] * (len(columns) - 1)]) + " |")
         lines += ["| " + " | ".join(_escape(cell(row)) for _, cell in columns) + " |" for row in group]
         lines.append("")
+    contrasts = _contrast_cells(table)
+    if contrasts:
+        lines += [f"## {_CONTRASTS_HEADING}", ""]
+        lines.append("| " + " | ".join(" ".join(heading.split("\n")) for heading in _CONTRAST_HEADINGS) + " |")
+        lines.append("| " + " | ".join([":--", *["--:"] * (len(_CONTRAST_HEADINGS) - 1)]) + " |")
+        lines += ["| " + " | ".join(map(_escape, texts)) + " |" for texts in contrasts]
+        lines.append("")
     lines += [*_confusion_lines(table), "## Notes", ""]
     lines += [f"- {_escape(note)}" for note in footnotes(table)]
     return "\n".join(lines) + "\n"
 
 
 def print_table(table: Table, console: Console | None = None) -> None:
-    """Print the table; 80 columns are enough, and more show more."""
+    """Print the table; 80 columns are enough, and more show more. A file or pipe gets as many as show the intervals."""
     target = console or Console()
+    if console is None and not target.is_terminal and "COLUMNS" not in os.environ:
+        target = Console(width=_FILE_WIDTH)
     target.print(render(table, width=target.width))
 
 
@@ -162,7 +263,21 @@ def render(table: Table, *, width: int) -> Group:
         mark, text = (note[0], note[1:].lstrip()) if note[0] in _MARKS else ("·", note)
         loud = note.startswith(STAND_IN)
         notes.add_row(Text(mark, style="dim"), Text(text, style="bold yellow" if loud else "dim"))
-    return Group(Text(""), title, grid, Padding(notes, (0, 0, 1, 0)))
+    parts: list[RenderableType] = [Text(""), title, grid]
+    contrasts = _contrast_cells(table)
+    if contrasts:
+        below = RichTable(
+            *(
+                Column(header=Text(heading), justify="right" if index else "left", no_wrap=True, vertical="bottom")
+                for index, heading in enumerate(_CONTRAST_HEADINGS)
+            ),
+            box=box.HORIZONTALS,
+            padding=(0, 0, 0, gap),
+        )
+        for line in contrasts:
+            below.add_row(*map(Text, line))
+        parts += [Text(_CONTRASTS_HEADING, style="bold"), below]
+    return Group(*parts, Padding(notes, (0, 0, 1, 0)))
 
 
 def write_table(folder: Path, table: Table) -> tuple[Path, Path]:
@@ -238,7 +353,7 @@ def footnotes(table: Table) -> tuple[str, ...]:
         if count and any(row.key.sign == sign for row in rows)
     ]
     notes += [" ".join(note.split()) for note in table.run.notes]
-    notes.append(_CHANCE)
+    notes += [*_interval_notes(table), *_chance_notes(table), *_contrast_notes(table), *_other_sign_notes(table)]
     if any(row.paper for row in rows):
         notes += [_CONTRADICTIONS, _PAPER_BASELINE]
     notes.append(RESEARCH_USE)
@@ -258,6 +373,82 @@ def _size_notes(table: Table) -> list[str]:
     if len(seeds) == 1:
         line += "; what another seed would give is not known"
     return [line + "."]
+
+
+def _interval_notes(table: Table) -> list[str]:
+    shown = [row.intervals[name] for row in table.rows if row.seeds for name in ("f1", "accuracy")]
+    if not shown:
+        return []
+    drawn = max(interval.resamples for interval in shown)
+    note = (
+        f"{LEVEL:.0%}: BCa intervals over subjects ({drawn} resamples, the same for all seeds), of the mean over the seeds. "
+        "They take the fitted models as given; at 19 subjects they hold the truth a little less often than they say (0.92–0.94 in "
+        "simulation: bench/coverage.py). Scores by subject and by patient, with theirs: table.csv."
+    )
+    reasons: dict[str, list[str]] = {}
+    for row in table.rows:
+        for reason in dict.fromkeys(row.intervals[name].reason for name in ("f1", "accuracy")):
+            if reason and row.seeds and row.scores["f1"].defined:
+                reasons.setdefault(reason, []).append(f"{row.key.sign} {row.name}")
+    undefined = [f"No interval ({reason}): {_listed(names)}." for reason, names in reasons.items()]
+    if any("resamples" in reason and "undefined" in reason for reason in reasons):
+        undefined.append(f"Above {MOST_UNDEFINED:.0%} of resamples without a score there is no interval.")
+    return [note, *undefined]
+
+
+def _chance_notes(table: Table) -> list[str]:
+    rows = [row for row in table.rows if row.seeds]
+    if not rows:
+        return [_CHANCE]
+    kinds = {row.decisive.kind for row in rows if row.verdict != NOT_TESTED}
+    trained = sum(row.verdict != NOT_TESTED for row in rows if not row.baseline)
+    how = (
+        f"{CONDITIONAL}: the subjects' labels are permuted against the fixed scores, not refitted"
+        if kinds <= {CONDITIONAL}
+        else "every fold fitted anew on permuted labels"
+        if CONDITIONAL not in kinds
+        else f"refitted where table.csv says so, else {CONDITIONAL}"
+    )
+    notes = [
+        _CHANCE,
+        f"{WITHIN_CHANCE} Within chance: one-sided p ≥ 0.05 ({how}), Holm over {trained} trained rows; baselines are corrected "
+        "among themselves, exploratory.",
+    ]
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if row.verdict == NOT_TESTED:
+            reasons.setdefault(row.decisive.reason, []).append(f"{row.key.sign} {row.name}")
+    return [*notes, *(f"Not tested against chance ({reason}): {_listed(names)}." for reason, names in reasons.items())]
+
+
+def _contrast_notes(table: Table) -> list[str]:
+    if not any(row.contrast for row in table.rows):
+        return []
+    notes = [
+        "Contrasts: both models' predictions swapped for all seizures and seeds of a subject (exact up to 20 differing subjects), "
+        "two-sided; Holm over those shown; least: the smallest p that these models could have reached; differ: subjects on whom "
+        "they differ. Crossed contrasts, F1 and clustered McNemar are exploratory: table.csv."
+    ]
+    if any(row.paper and row.contrast for row in table.rows):
+        notes.append(
+            "At its 38 seizures the paper's own accuracies allow no p below 1.0 (AGCNp–TCNp), 0.5 (KD–AGCNp), 0.25 (KD–AGCNf) and "
+            "0.125 (TCNf–AGCNf)."
+        )
+    return notes
+
+
+def _other_sign_notes(table: Table) -> list[str]:
+    groups: dict[str, list[str]] = {}
+    for row in table.rows:
+        for other in row.others:
+            if not row.baseline and row.verdict not in {WITHIN, NOT_TESTED} and other.tells_it_as_well:
+                groups.setdefault(other.sign, []).append(
+                    f"{row.key.sign} {row.name} (AUROC {other.auroc:.2f}, own {other.own_auroc:.2f})"
+                )
+    return [
+        f"Scores that go with {sign} at least as well as with their own sign: {_listed(names)}."
+        for sign, names in groups.items()
+    ]
 
 
 def _undefined_notes(table: Table) -> list[str]:
@@ -325,11 +516,15 @@ def _indented(row: Row) -> str:
 _NAME: _Cell = ("", _indented)
 
 
+# Column by column what a narrower terminal goes without, after the wide headings: least first.
+_LEAST = ("mean", "balanced_accuracy", "accuracy_interval", "f1_interval")
+
+
 def _fitted(table: Table, width: int) -> tuple[int, list[_Cell]]:
     """The gap between columns, beyond one blank, and the columns that fit a width; the narrowest if none do."""
-    forms = [(True, True, 1), (True, True, 0), (False, True, 0), (False, False, 0)]
-    for wide, ensemble, gap in forms:
-        columns = [_NAME, *_columns(table, wide=wide, ensemble=ensemble)]
+    forms = [(True, 0, 1), (True, 0, 0), *((False, count, 0) for count in range(len(_LEAST) + 1))]
+    for wide, dropped, gap in forms:
+        columns = [_NAME, *_columns(table, wide=wide, without=_LEAST[:dropped])]
         longest = [
             max([*map(len, heading.split("\n")), *(len(cell(row)) for row in table.rows)]) for heading, cell in columns
         ]
@@ -339,8 +534,8 @@ def _fitted(table: Table, width: int) -> tuple[int, list[_Cell]]:
     return gap, columns
 
 
-def _columns(table: Table, *, wide: bool, ensemble: bool) -> list[_Cell]:
-    """Heading and the function from a row to its cell, of all columns but the name."""
+def _columns(table: Table, *, wide: bool, without: Sequence[str] = ()) -> list[_Cell]:
+    """Heading and the function from a row to its cell, of all columns but the name and those of `_LEAST` left out."""
 
     def figure(name: str, *, sd: bool) -> Callable[[Row], str]:
         def cell(row: Row) -> str:
@@ -349,24 +544,85 @@ def _columns(table: Table, *, wide: bool, ensemble: bool) -> list[_Cell]:
 
         return cell
 
-    columns: list[_Cell] = [
-        ("F1", figure("f1", sd=True)),
-        ("accuracy", figure("accuracy", sd=True)),
-        ("balanced\naccuracy" if wide else "bal.\nacc.", figure("balanced_accuracy", sd=False)),
-        ("AUROC†", figure("auroc", sd=False)),
-    ]
-    if ensemble and any(row.ensemble for row in table.rows):
-        columns.append(("acc. of\nmean‡", lambda row: _number(row.ensemble["accuracy"], row) if row.ensemble else ""))
-    columns += [
-        ("folds", lambda row: f"{row.folds_done}/{row.folds}"),
-        ("seizures" if wide else "seiz.", lambda row: f"{row.scored}/{row.rated}"),
-    ]
+    def interval(name: str) -> list[_Cell]:
+        def cell(row: Row) -> str:
+            return _interval(row.intervals[name], row, wide=wide)
+
+        any_row = any(row.intervals[name].defined for row in table.rows)
+        return [(f"{LEVEL:.0%}\ninterval" if wide else f"{LEVEL:.0%}", cell)] if any_row else []
+
+    columns: dict[str, list[_Cell]] = {
+        "f1": [("F1", figure("f1", sd=True))],
+        "f1_interval": interval("f1"),
+        "accuracy": [("accuracy" if wide else "acc.", figure("accuracy", sd=True))],
+        "accuracy_interval": interval("accuracy"),
+        "balanced_accuracy": [("balanced\naccuracy" if wide else "bal.\nacc.", figure("balanced_accuracy", sd=False))],
+        "auroc": [("AUROC†", figure("auroc", sd=False))],
+        "mean": [("acc. of\nmean‡", lambda row: _number(row.ensemble["accuracy"], row) if row.ensemble else "")]
+        if any(row.ensemble for row in table.rows)
+        else [],
+        "chance": [("p of\nchance", _chance)] if any(row.seeds for row in table.rows) else [],
+        "folds": [("folds", lambda row: f"{row.folds_done}/{row.folds}")],
+        "seizures": [("seizures" if wide else "seiz.", lambda row: f"{row.scored}/{row.rated}")],
+    }
     if any(row.paper for row in table.rows):
-        columns += [
+        columns["paper"] = [
             ("paper\nF1", lambda row: f"{row.paper[0]:.2f}" if row.paper else ""),
             ("paper\nacc.", lambda row: f"{row.paper[1]:.2f}" if row.paper else ""),
         ]
-    return columns
+    return [cell for name, cells in columns.items() if name not in without for cell in cells]
+
+
+def _interval(interval: Interval, row: Row, *, wide: bool) -> str:
+    if not interval.defined:
+        return UNDEFINED if row.seeds else ""
+    ends = [f"{end:.{_places(row)}f}" for end in (interval.low, interval.high)]
+    return "–".join(ends if wide else map(_short, ends))
+
+
+def _short(number: str) -> str:
+    """Without the zero before the point."""
+    return number[1:] if number.startswith("0.") else number[:-1]
+
+
+def _chance(row: Row) -> str:
+    """Holm's p, with the mark where it is within chance."""
+    if row.verdict == NOT_TESTED:
+        return UNDEFINED if row.seeds else ""
+    return f"{WITHIN_CHANCE if row.verdict == WITHIN else ''}{_p(row.chance_adjusted)}"
+
+
+def _p(value: float) -> str:
+    return "<.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+
+
+_CONTRASTS_HEADING = "Planned contrasts, difference of accuracy"
+_CONTRAST_HEADINGS = ("", "", f"{LEVEL:.0%}", "p", "Holm", "least", "differ")
+
+
+def _contrast_cells(table: Table) -> list[tuple[str, ...]]:
+    """A line of cells for each planned contrast."""
+    return [
+        (f"{row.key.sign}: {row.name} − {row.contrast.name}", *_contrast_figures(row, row.contrast))
+        for row in table.rows
+        if row.contrast is not None and row.contrast.planned
+    ]
+
+
+def _contrast_figures(row: Row, contrast: Contrast) -> tuple[str, ...]:
+    test = contrast.accuracy
+    if math.isnan(test.p):
+        return (test.reason, *[UNDEFINED] * 5)
+    return (
+        f"{test.difference:+.{_places(row)}f}",
+        " to ".join(f"{end:+.{_places(row)}f}" for end in (contrast.interval.low, contrast.interval.high))
+        if contrast.interval.defined
+        else UNDEFINED,
+        _p(test.p),
+        _p(contrast.adjusted),
+        _p(test.smallest),
+        f"{test.differing}/{test.subjects}",
+    )
 
 
 def _figure(summary: Summary, row: Row, *, sd: bool, wide: bool, mark: str) -> str:
@@ -375,7 +631,8 @@ def _figure(summary: Summary, row: Row, *, sd: bool, wide: bool, mark: str) -> s
     places = _places(row)
     text = f"{summary.mean:.{places}f}{mark}"
     if sd and summary.sd is not None:
-        text += f" ± {summary.sd:.{places}f}" if wide else f"±{summary.sd:.{places}f}"
+        sd_text = f"{summary.sd:.{places}f}"
+        text += f" ± {sd_text}" if wide else f"±{_short(sd_text)}"
     return text
 
 

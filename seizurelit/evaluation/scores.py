@@ -14,7 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import sklearn
+from scipy import special
 from sklearn import metrics
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
 
 from seizurelit.evaluation.predictions import PROBABILITY, classes_of
 
@@ -105,7 +109,9 @@ def score(decisions: Decisions, names: Iterable[str] | None = None) -> dict[str,
         decisions: of one model and one seed.
         names: which to compute; None means all.
     """
-    return {name: _SCORES[name](decisions) for name in (SCORES if names is None else names)}
+    # What is checked here was checked before, and takes most of the time of a table.
+    with sklearn.config_context(skip_parameter_validation=True, assume_finite=True):
+        return {name: _SCORES[name](decisions) for name in (SCORES if names is None else names)}
 
 
 def per_fold(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -189,8 +195,6 @@ def _f1(decisions: Decisions) -> Score:
 
 
 def _recall(decisions: Decisions, index: int) -> Score:
-    if len(decisions.classes) != 2:
-        return Score(math.nan, "more than two classes")
     own = decisions.only(decisions.labels == index)
     if not len(own.labels):
         return Score(math.nan, f"no seizure of class {decisions.classes[index]}")
@@ -198,11 +202,24 @@ def _recall(decisions: Decisions, index: int) -> Score:
 
 
 def _sensitivity(decisions: Decisions) -> Score:
-    return _recall(decisions, 1)
+    return _recall(decisions, 1) if len(decisions.classes) == 2 else _balanced_accuracy(decisions)
 
 
 def _specificity(decisions: Decisions) -> Score:
-    return _recall(decisions, 0)
+    """With more than two classes the mean over them of the share of the others' seizures that are not called so.
+
+    What has no score is a false alarm of every class but its own.
+    """
+    if len(decisions.classes) == 2:
+        return _recall(decisions, 0)
+    if reason := _one_class(decisions):
+        return Score(math.nan, reason)
+    shares = []
+    for index in range(len(decisions.classes)):
+        others = decisions.only(decisions.labels != index)
+        quiet = others.scored & (others.predictions != index)
+        shares.append(metrics.accuracy_score(np.ones_like(quiet), quiet, sample_weight=others.weights))
+    return Score(float(np.mean(shares)))
 
 
 def _balanced_accuracy(decisions: Decisions) -> Score:
@@ -233,11 +250,6 @@ def _ranked(decisions: Decisions) -> tuple[Decisions, str]:
     return scored, _one_class(scored)
 
 
-def _binary_only(decisions: Decisions) -> tuple[Decisions, str]:
-    scored, reason = _ranked(decisions)
-    return scored, "more than two classes" if len(decisions.classes) != 2 else reason
-
-
 def _auroc(decisions: Decisions) -> Score:
     scored, reason = _ranked(decisions)
     if reason:
@@ -257,20 +269,34 @@ def _auroc(decisions: Decisions) -> Score:
 
 
 def _auprc(decisions: Decisions) -> Score:
-    scored, reason = _binary_only(decisions)
+    scored, reason = _ranked(decisions)
     if reason:
         return Score(math.nan, reason)
-    value = metrics.average_precision_score(scored.labels, scored.probabilities[:, 1], sample_weight=scored.weights)
+    if len(scored.classes) == 2:
+        value = metrics.average_precision_score(scored.labels, scored.probabilities[:, 1], sample_weight=scored.weights)
+        return Score(float(value))
+    truth = np.eye(len(scored.classes), dtype=int)[scored.labels]
+    value = metrics.average_precision_score(truth, scored.probabilities, average="macro", sample_weight=scored.weights)
     return Score(float(value))
 
 
 def _brier(decisions: Decisions) -> Score:
-    scored, reason = _binary_only(decisions)
-    if reason and reason != "one class":
-        return Score(math.nan, reason)
-    positive = scored.probabilities[:, 1].clip(0.0, 1.0)
-    value = metrics.brier_score_loss(scored.labels, positive, sample_weight=scored.weights, labels=[0, 1])
-    return Score(float(value))
+    """With more than two classes the mean of each against the rest, which for two equals the usual score."""
+    scored = decisions.only(decisions.scored)
+    if not len(scored.labels):
+        return Score(math.nan, "no seizure")
+    truth = np.eye(len(scored.classes))[scored.labels]
+    columns = range(1, 2) if len(scored.classes) == 2 else range(len(scored.classes))
+    values = [
+        metrics.brier_score_loss(
+            truth[:, index],
+            scored.probabilities[:, index].clip(0.0, 1.0),
+            sample_weight=scored.weights,
+            labels=[0, 1],
+        )
+        for index in columns
+    ]
+    return Score(float(np.mean(values)))
 
 
 def _log_loss(decisions: Decisions) -> Score:
@@ -287,6 +313,33 @@ def _log_loss(decisions: Decisions) -> Score:
     return Score(float(value))
 
 
+def _calibration_slope(decisions: Decisions) -> Score:
+    """Slope of the logistic regression of the label on the log odds of the score; 1 is calibrated, below 1 too sure."""
+    scored, reason = _ranked(decisions)
+    if len(scored.classes) != 2:
+        return Score(math.nan, "more than two classes")
+    if reason:
+        return Score(math.nan, reason)
+    positive = scored.probabilities[:, 1]
+    if bool(((positive <= 0) | (positive >= 1)).any()):
+        return Score(math.nan, "a score of 0 or 1")
+    inside, outside = positive[scored.labels == 1], positive[scored.labels == 0]
+    if float(np.ptp(positive)) == 0.0:
+        return Score(math.nan, "one score for all")
+    if inside.min() >= outside.max() or inside.max() <= outside.min():
+        return Score(math.nan, "the score parts the classes")  # the likelihood has no maximum
+    odds = special.logit(positive)[:, None]
+    spread = float(odds.std())  # the solver's tolerances are of features of this size
+    fitted = LogisticRegression(C=math.inf, solver="newton-cholesky", tol=1e-10, max_iter=1000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        try:
+            fitted.fit((odds - odds.mean()) / spread, scored.labels, sample_weight=scored.weights)
+        except ConvergenceWarning:
+            return Score(math.nan, "the regression does not converge")
+    return Score(float(fitted.coef_[0, 0]) / spread)
+
+
 _SCORES: dict[str, Callable[[Decisions], Score]] = {
     "f1": _f1,
     "accuracy": _accuracy,
@@ -299,5 +352,6 @@ _SCORES: dict[str, Callable[[Decisions], Score]] = {
     "auprc": _auprc,
     "brier": _brier,
     "log_loss": _log_loss,
+    "calibration_slope": _calibration_slope,
 }
 SCORES: tuple[str, ...] = tuple(_SCORES)

@@ -7,9 +7,11 @@ its reason given.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -23,12 +25,23 @@ from seizurelit.errors import InputError
 from seizurelit.evaluation.baselines import ALWAYS_POSITIVE, BASELINES, MOTION_ENERGY, NUISANCE, TRAINING_PRIOR
 from seizurelit.evaluation.fusion import FUSED_MODEL, FUSED_STREAM, STUDENT
 from seizurelit.evaluation.predictions import PROBABILITY, check_predictions, decide
-from seizurelit.evaluation.scores import NOT_SCORED, SCORES, Decisions, Score, confusion, decisions_of, score
+from seizurelit.evaluation.scores import NOT_SCORED, SCORES, Decisions, Score, confusion, score
+from seizurelit.evaluation.statistics.cases import Cases, cases_of
+from seizurelit.evaluation.statistics.chance import Chance, OtherSign, against_other_sign, conditional, refitted
+from seizurelit.evaluation.statistics.contrasts import ClusteredMcNemar, SignFlip, clustered_mcnemar, sign_flip
+from seizurelit.evaluation.statistics.intervals import RESAMPLES, Interval, difference_interval, intervals
+from seizurelit.evaluation.statistics.multiplicity import ALPHA, holm
+from seizurelit.evaluation.statistics.weightings import WEIGHABLE, scores_by_seed
 
 CROSSED = "crossed"
 NOT_RUN = "not run"
-WEIGHTED_SCORES = ("f1", "accuracy")
 ENSEMBLE_SCORES = ("f1", "accuracy", "balanced_accuracy", "auroc")
+LEVEL_INTERVALS = ("f1", "accuracy", "balanced_accuracy", "auroc")
+
+ABOVE, WITHIN, NOT_TESTED = "above chance", "within chance", "not tested"
+
+# The planned contrasts: each model minus the other (METHOD.md, point 4).
+_CONTRASTS = {"agcn": "tcn", "agcn_kd": "agcn"}
 
 # Table 1 of the paper: F1 and accuracy. It contradicts itself in places; METHOD follows its abstract and this table.
 PAPER: Mapping[tuple[str, str, str], tuple[float, float]] = {
@@ -66,6 +79,7 @@ class RunInfo:
         stand_in: whether the tensors are synthetic; the cohort's own word counts too.
         fixed_graph: whether the AGCN ran with its fixed graph, which makes it a GCN.
         notes: further footnotes, one line each.
+        refit_null: row → the chance statistic of each refit of all its folds on permuted labels.
     """
 
     run_id: str = ""
@@ -77,6 +91,7 @@ class RunInfo:
     stand_in: bool = False
     fixed_graph: bool = False
     notes: tuple[str, ...] = ()
+    refit_null: Mapping[RowKey, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -110,6 +125,31 @@ class MissingFold(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Contrast:
+    """A row minus another one of its sign and stream, on their common seizures and seeds.
+
+    Attributes:
+        other: the row that is subtracted.
+        name: of that row.
+        accuracy: the sign-flip test of accuracy, the primary one.
+        f1: that of F1, exploratory.
+        mcnemar: of the same pairs.
+        interval: of the difference of accuracy.
+        planned: whether it is one of the family that is corrected; otherwise it is exploratory.
+        adjusted: Holm's p over the planned contrasts of the table; NaN for others.
+    """
+
+    other: RowKey
+    name: str
+    accuracy: SignFlip
+    f1: SignFlip
+    mcnemar: ClusteredMcNemar
+    interval: Interval
+    planned: bool
+    adjusted: float = math.nan
+
+
+@dataclass(frozen=True)
 class Row:
     """One row of the table.
 
@@ -123,18 +163,29 @@ class Row:
         folds: folds planned.
         missing: what is not done.
         rated: seizures rated for the sign.
+        extracted: those with the extraction that the row needs.
         scored: those with a prediction in each of the seeds.
         counted_wrong: seizures without an extraction in folds that were done; wrong in `scores`, left out of
             `scored_only`.
         subjects_rated: subjects of `rated`.
+        subjects_extracted: subjects of `extracted`.
         subjects_scored: subjects of `scored`.
         scores: by name (`SCORES`), seizures pooled: the primary figures.
         scored_only: the same without what was counted wrong.
-        by_subject: F1 and accuracy, each seizure weighted by 1 / its subject's count.
+        by_subject: by name, each seizure weighted by 1 / its subject's count.
+        by_patient: by name, one case a patient.
+        intervals: of `scores`, over subjects.
+        by_subject_intervals: of those of `by_subject` in LEVEL_INTERVALS.
+        by_patient_intervals: of those of `by_patient` in LEVEL_INTERVALS.
+        chance: labels permuted against the fixed scores.
+        refit: labels permuted and all folds fitted anew, or None if that was not done.
+        contrast: with the row that its model is compared with, if there are both.
+        others: its scores against each other sign.
         ensemble: scores of the seeds' mean probability; empty for one seed.
         paper: the paper's F1 and accuracy, or None.
         confusion: (seeds, K, K + 1) seizures by label and prediction; the last column is what was counted wrong without
             a score.
+        chance_adjusted: Holm's p of `refit`, or else of `chance`, over the trained rows of the table, or over its baselines.
     """
 
     key: RowKey
@@ -146,16 +197,39 @@ class Row:
     folds: int
     missing: tuple[MissingFold, ...]
     rated: int
+    extracted: int
     scored: int
     counted_wrong: tuple[str, ...]
     subjects_rated: int
+    subjects_extracted: int
     subjects_scored: int
     scores: Mapping[str, Summary]
     scored_only: Mapping[str, Summary]
     by_subject: Mapping[str, Summary]
+    by_patient: Mapping[str, Summary]
+    intervals: Mapping[str, Interval]
+    by_subject_intervals: Mapping[str, Interval]
+    by_patient_intervals: Mapping[str, Interval]
+    chance: Chance
+    refit: Chance | None
+    contrast: Contrast | None
+    others: tuple[OtherSign, ...]
     ensemble: Mapping[str, Score]
     paper: tuple[float, float] | None
     confusion: np.ndarray
+    chance_adjusted: float = math.nan
+
+    @property
+    def decisive(self) -> Chance:
+        """The test that the mark is of: that with refits, where it was done."""
+        return self.refit if self.refit is not None and self.refit.tested else self.chance
+
+    @property
+    def verdict(self) -> str:
+        """ABOVE, WITHIN or NOT_TESTED."""
+        if math.isnan(self.chance_adjusted):
+            return NOT_TESTED
+        return ABOVE if self.chance_adjusted < ALPHA else WITHIN
 
     @property
     def baseline(self) -> bool:
@@ -214,7 +288,9 @@ def row_name(key: RowKey, *, fixed_graph: bool = False) -> str:
     return names.get(key.model, f"{key.model} {key.stream}".strip())
 
 
-def make_table(predictions: pd.DataFrame, plans: Mapping[str, Plan], cohort: Cohort, run: RunInfo) -> Table:
+def make_table(
+    predictions: pd.DataFrame, plans: Mapping[str, Plan], cohort: Cohort, run: RunInfo, *, resamples: int = RESAMPLES
+) -> Table:
     """Make the table from a run's out-of-fold predictions, fusion and baselines among them.
 
     Args:
@@ -222,6 +298,7 @@ def make_table(predictions: pd.DataFrame, plans: Mapping[str, Plan], cohort: Coh
         plans: sign → the folds that were planned.
         cohort: whose ratings were predicted.
         run: rows and seeds that were asked for, and what is missing.
+        resamples: of the subjects, for the intervals.
 
     Raises:
         InputError: duplicates; a prediction that does not fit the folds or the cohort; a fold that is predicted in
@@ -233,9 +310,17 @@ def make_table(predictions: pd.DataFrame, plans: Mapping[str, Plan], cohort: Coh
     groups = {RowKey(*map(str, key)): rows for key, rows in predictions.groupby(list(RowKey._fields), sort=False)}
     empty = predictions.iloc[:0]
     ordered = sorted({*groups, *run.rows}, key=_place)
-    rows = tuple(_row(key, groups.get(key, empty), plans[key.sign], facts[key.sign], run) for key in ordered)
+    made = {
+        key: _row(key, groups.get(key, empty), plans[key.sign], facts[key.sign], run, resamples=resamples)
+        for key in ordered
+    }
+    labels = _paper_labels(cohort)
+    rows = [
+        dataclasses.replace(row, contrast=_contrast(key, made, resamples), others=_others(key, cases, labels))
+        for key, (row, cases) in made.items()
+    ]
     return Table(
-        rows=rows,
+        rows=tuple(_corrected(rows)),
         run=run,
         stand_in=run.stand_in or cohort.is_standin,
         unrated={sign: len(cohort.unrated(cohort.sign(sign))) for sign in plans},
@@ -336,7 +421,9 @@ def _reason(key: RowKey, seed: int | None, fold: str, run: RunInfo) -> str:
     return NOT_RUN
 
 
-def _row(key: RowKey, rows: pd.DataFrame, plan: Plan, facts: _SignFacts, run: RunInfo) -> Row:
+def _row(
+    key: RowKey, rows: pd.DataFrame, plan: Plan, facts: _SignFacts, run: RunInfo, *, resamples: int
+) -> tuple[Row, Cases]:
     lacking = _lacking(key, run)
     by_seed: dict[int | None, pd.DataFrame] = {
         None if pd.isna(seed) else int(str(seed)): group
@@ -366,16 +453,19 @@ def _row(key: RowKey, rows: pd.DataFrame, plan: Plan, facts: _SignFacts, run: Ru
     }
     wrong = sorted({name for names in unscored_in.values() for name in names})
 
-    primary, only, weighted, matrices = [], [], [], []
-    for seed in seeds:
-        unscored = unscored_in[seed]
-        complete, subjects = _with_wrong(decisions_of(by_seed[seed], facts.classes), by_seed[seed], unscored, facts)
-        primary.append(score(complete))
-        only.append(score(complete.only(complete.scored)) if unscored else primary[-1])
-        weighted.append(score(complete.weighted_by_subject(subjects), WEIGHTED_SCORES))
-        matrices.append(confusion(complete))
+    cases = cases_of(
+        list(by_seed.values()),
+        facts.classes,
+        list(unscored_in.values()),
+        label_of=facts.label,
+        subject_of=facts.subject,
+    )
+    weighted, patients = cases.weighted_by_subject(), cases.by_patient()
+    chance = conditional(cases)
+    null = run.refit_null.get(key)
+    extracted = set(facts.label) - lacking
     width = len(facts.classes)
-    return Row(
+    row = Row(
         key=key,
         name=row_name(key, fixed_graph=run.fixed_graph),
         group=f"{CROSSED}: {key.sign}" if _crossed(key) else key.sign,
@@ -385,17 +475,93 @@ def _row(key: RowKey, rows: pd.DataFrame, plan: Plan, facts: _SignFacts, run: Ru
         folds=len(folds),
         missing=missing,
         rated=len(facts.label),
+        extracted=len(extracted),
         scored=len(scored),
         counted_wrong=tuple(wrong),
         subjects_rated=len(set(facts.subject.values())),
+        subjects_extracted=len({facts.subject[name] for name in extracted}),
         subjects_scored=len({facts.subject[name] for name in scored}),
-        scores=_summaries(primary, SCORES),
-        scored_only=_summaries(only, SCORES),
-        by_subject=_summaries(weighted, WEIGHTED_SCORES),
+        scores=_summaries([score(cases.decisions(place)) for place in range(len(seeds))]),
+        scored_only=_summaries(scores_by_seed(cases.scored_only())),
+        by_subject=_summaries(scores_by_seed(weighted)),
+        by_patient=_summaries(scores_by_seed(patients)),
+        intervals=intervals(cases, WEIGHABLE, resamples=resamples),
+        by_subject_intervals=intervals(weighted, LEVEL_INTERVALS, resamples=resamples),
+        by_patient_intervals=intervals(patients, LEVEL_INTERVALS, resamples=resamples),
+        chance=chance,
+        refit=None if null is None else refitted(chance.observed, null, chance.statistic),
+        contrast=None,
+        others=(),
         ensemble=_ensemble(rows, seeds, scored, wrong, facts),
         paper=PAPER.get(key),
-        confusion=np.array(matrices, dtype=int).reshape(len(seeds), width, width + 1),
+        confusion=np.array([confusion(cases.decisions(place)) for place in range(len(seeds))], dtype=int).reshape(
+            len(seeds), width, width + 1
+        ),
     )
+    return row, cases
+
+
+def _paper_labels(cohort: Cohort) -> dict[str, dict[str, int]]:
+    """The labels of the paper's signs that the cohort has, with two classes."""
+    found = {}
+    for name in OWN_SIGN.values():
+        with suppress(InputError):
+            sign = cohort.sign(name)
+            if len(sign.classes) == 2:
+                found[name] = cohort.labels(sign)
+    return found
+
+
+def _others(key: RowKey, cases: Cases, labels: Mapping[str, Mapping[str, int]]) -> tuple[OtherSign, ...]:
+    """The row against the paper's other sign."""
+    if key.sign not in labels or not cases.seeds:
+        return ()
+    return tuple(against_other_sign(cases, sign, own) for sign, own in labels.items() if sign != key.sign)
+
+
+def _contrast(key: RowKey, made: Mapping[RowKey, tuple[Row, Cases]], resamples: int) -> Contrast | None:
+    if key.model not in _CONTRASTS:
+        return None
+    other = RowKey(key.sign, key.stream, _CONTRASTS[key.model])
+    if other not in made:
+        return None
+    (row, cases), (other_row, other_cases) = made[key], made[other]
+    common = [seed for seed in row.seeds if seed in other_row.seeds]
+    if not common:
+        return None
+    first = cases.of_seeds([row.seeds.index(seed) for seed in common])
+    second = other_cases.of_seeds([other_row.seeds.index(seed) for seed in common])
+    return Contrast(
+        other=other,
+        name=other_row.name,
+        accuracy=sign_flip(first, second, "accuracy"),
+        f1=sign_flip(first, second, "f1"),
+        mcnemar=clustered_mcnemar(first, second),
+        interval=difference_interval(first, second, "accuracy", resamples=resamples),
+        planned=not _crossed(key),
+    )
+
+
+def _corrected(rows: Sequence[Row]) -> list[Row]:
+    """The rows with Holm's p: of trained rows against chance, of planned contrasts; baselines are among themselves."""
+    adjusted: dict[RowKey, float] = {}
+    for baseline in (False, True):
+        family = [row for row in rows if row.baseline is baseline]
+        p_values = holm([row.decisive.p for row in family])
+        adjusted |= {row.key: p for row, p in zip(family, p_values, strict=True)}
+    planned = [row for row in rows if row.contrast is not None and row.contrast.planned]
+    tests = holm([row.contrast.accuracy.p for row in planned if row.contrast is not None])
+    contrasts = {row.key: p for row, p in zip(planned, tests, strict=True)}
+    return [
+        dataclasses.replace(
+            row,
+            chance_adjusted=adjusted[row.key],
+            contrast=None
+            if row.contrast is None
+            else dataclasses.replace(row.contrast, adjusted=contrasts.get(row.key, math.nan)),
+        )
+        for row in rows
+    ]
 
 
 def _folds_done(
@@ -430,19 +596,8 @@ def _folds_done(
     return frozenset(done)
 
 
-def _with_wrong(
-    decisions: Decisions, rows: pd.DataFrame, unscored: Sequence[str], facts: _SignFacts
-) -> tuple[Decisions, list[str]]:
-    """The decisions with those that count as wrong for want of a score, and the subject of each."""
-    labels = np.array([*decisions.labels, *(facts.classes.index(facts.label[name]) for name in unscored)], dtype=int)
-    predictions = np.array([*decisions.predictions, *[NOT_SCORED] * len(unscored)], dtype=int)
-    blank = np.full((len(unscored), len(decisions.classes)), math.nan)
-    subjects = [*rows["subject"].tolist(), *(facts.subject[name] for name in unscored)]
-    return Decisions(decisions.classes, labels, predictions, np.vstack([decisions.probabilities, blank])), subjects
-
-
-def _summaries(by_seed: Sequence[Mapping[str, Score]], names: Sequence[str]) -> dict[str, Summary]:
-    return {name: _summary([scores[name] for scores in by_seed]) for name in names}
+def _summaries(by_seed: Sequence[Mapping[str, Score]]) -> dict[str, Summary]:
+    return {name: _summary([scores[name] for scores in by_seed]) for name in SCORES}
 
 
 def _summary(scores: Sequence[Score]) -> Summary:
