@@ -9,12 +9,13 @@ RUN := OMP_NUM_THREADS=1 $(PYTHON)
 UV := $(shell command -v uv 2>/dev/null || echo $(VENV)-uv/bin/uv)
 export UV_PYTHON_PREFERENCE ?= system
 
-.PHONY: help env env-dev extract reproduce test test-slow lint bench lock clean
+.PHONY: help env env-extraction env-dev extract reproduce test test-slow lint bench lock clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: $(VENV)/.run  ## the environment of the main job
+env-extraction: $(VENV)/.extraction  ## the same with what reads videos
 env-dev: $(VENV)/.dev  ## the same with the tools for tests and lint
 
 $(VENV)-uv/bin/uv:

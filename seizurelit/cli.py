@@ -150,6 +150,11 @@ def run_door(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = 
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         code = 1
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] == __name__.split(".")[0]:
+            raise
+        print(f"error: {error.name} is not installed; `make env-extraction` installs what videos need", file=sys.stderr)
+        code = 2
     except KeyboardInterrupt:
         print("stopped; the same command goes on where this one was", file=sys.stderr)
         code = 130

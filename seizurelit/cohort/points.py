@@ -89,6 +89,11 @@ head: the nose. Ears are half hidden in every profile and the crown that Halpe h
     EEG; the nose is also what turns with the head. Human3.6M has no nose: the middle between its top of the neck (9) and
     the crown (10), which is the middle of the head.
 
+Hips under a blanket: they, and with them the pelvis, are missing and stay so; neither a joint nor its confidence is invented
+from the shoulders. What is relative to the pelvis needs a path for it all the same: between frames that have it that path is
+a straight line (`ingestion.keypoints.relative_to_root`), and a clip is normalised about the place where it was last seen
+(`data.normalise`), so that the arms and the head of such frames are kept.
+
 Orders: COCO-17, Halpe-26, COCO-WholeBody-133 and Human3.6M-17 as in mmpose's data sets `coco`, `halpe26`,
 `coco_wholebody` and `h36m`; MediaPipe-33 as in BlazePose (Bazarevsky et al., 2020), for its 2D and its world points.
 """

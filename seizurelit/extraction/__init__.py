@@ -1,0 +1,1 @@
+"""Frames to patient and face, keypoints and features; one file per backend."""
