@@ -1,0 +1,1 @@
+"""A file → exactly timed frames at 25 fps."""
