@@ -17,6 +17,9 @@ from seizurelit.cohort.plan import Plan, load_plans, loso_plan, plan_from_file, 
 from seizurelit.config import Training, digest, training_from_json
 from seizurelit.errors import InputError
 
+WEIGHTS = "weights.safetensors"
+"""The network of a finished job, in its folder."""
+
 
 @dataclass(frozen=True)
 class Row:

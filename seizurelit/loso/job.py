@@ -20,13 +20,12 @@ from seizurelit.config import Training, with_overrides
 from seizurelit.data.fold import FoldDataModule
 from seizurelit.data.store import SeizureStore, load_store
 from seizurelit.evaluation.predictions import prediction_rows, write_predictions
-from seizurelit.loso.experiment import Row, Run, load_run
+from seizurelit.loso.experiment import WEIGHTS, Row, Run, load_run
 from seizurelit.training.checkpoint import Provenance, load_weights, read_provenance, save_weights
 from seizurelit.training.fit import fit, job_seed, predict
 from seizurelit.training.modules import SeizureClassifier
 from seizurelit.training.networks import WindowNetwork, build_network, reads
 
-WEIGHTS = "weights.safetensors"
 INNER_WEIGHTS = "inner.safetensors"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pandas as pd
 
@@ -11,8 +12,10 @@ from seizurelit.errors import InputError
 from seizurelit.evaluation.baselines import baselines
 from seizurelit.evaluation.fusion import fuse
 from seizurelit.evaluation.predictions import pool, read_predictions, write_predictions
-from seizurelit.loso.experiment import Run
+from seizurelit.evaluation.statistics.completeness import Part, check_parts
+from seizurelit.loso.experiment import WEIGHTS, Run
 from seizurelit.scheduling.ledger import Ledger
+from seizurelit.training.checkpoint import read_provenance
 
 PREDICTIONS = "predictions.csv"
 
@@ -32,18 +35,28 @@ def pool_run(run: Run) -> tuple[pd.DataFrame, tuple[str, ...]]:
     ledger = Ledger(run.folder)
     paths = sorted((run.folder / "jobs").glob(f"*/*/*/*/*/{PREDICTIONS}"))
     whole = [path for path in paths if ledger.done(path.parent.relative_to(run.folder / "jobs").as_posix())]
-    trained = pool(read_predictions(path) for path in whole)
+    parts = [_part(run, path) for path in whole]
+    plans = {sign: run.plan(sign) for sign in sorted({part.sign for part in parts})}
+    check_parts(parts, run.run_id, plans)
+    trained = pool(part.predictions for part in parts)
     cache, cohort = Cache.open(run.setup.cache), run.cohort
-    parts, notes = [trained, fuse(trained)], []
-    for sign in sorted(set(trained["sign"])):
+    frames, notes = [trained, fuse(trained)], []
+    for sign, plan in plans.items():
         rows = trained.loc[trained["sign"] == sign]
         done = set(rows["fold"])
-        plan = run.plan(sign)
-        part = dataclasses.replace(plan, folds=tuple(fold for fold in plan.folds if fold.name in done))
+        made = dataclasses.replace(plan, folds=tuple(fold for fold in plan.folds if fold.name in done))
         try:
-            parts.append(baselines(cohort, part, cache, sorted(set(rows["stream"]))))
+            frames.append(baselines(cohort, made, cache, sorted(set(rows["stream"]))))
         except InputError as error:
             notes.append(f"{sign}: no baselines: {error.faults[0]}")
-    predictions = pool(parts)
+    predictions = pool(frames)
     write_predictions(run.folder / PREDICTIONS, predictions)
     return predictions, tuple(notes)
+
+
+def _part(run: Run, path: Path) -> Part:
+    """A finished job's predictions, with what its place and its weights say that they are."""
+    where = path.parent.relative_to(run.folder / "jobs").as_posix()
+    sign, stream, model, seed, fold = where.split("/")
+    run_id = read_provenance(path.with_name(WEIGHTS)).run_id
+    return Part(where, run_id, sign, stream, model, int(seed.removeprefix("seed-")), fold, read_predictions(path))

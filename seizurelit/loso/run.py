@@ -137,7 +137,7 @@ def _show(table: Table, run: Run) -> None:
     """The table on standard output, and where the run's files are."""
     print_table(table)
     print(
-        f"\n{run.folder}: predictions.csv, per_fold.csv, table.csv, table.md; jobs/ has weights, curves and predictions of each fold"
+        f"\n{run.folder}: predictions.csv, per_fold.csv, table.csv, table.md; jobs/ has each fold's weights, curves, predictions"
     )
 
 

@@ -1,6 +1,8 @@
 """The outer loop in this process: what a failed fold costs."""
 
 import dataclasses
+import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -8,8 +10,10 @@ import pytest
 from seizurelit.config import Training, with_overrides
 from seizurelit.errors import InputError
 from seizurelit.loso import job
+from seizurelit.loso.audit import audit_run
 from seizurelit.loso.options import RunOptions
 from seizurelit.loso.run import report_run, run_table
+from seizurelit.scheduling.ledger import seal
 
 QUICK = with_overrides(
     Training(),
@@ -91,3 +95,39 @@ def test_a_sign_without_any_tensors_says_what_is_missing(options, tmp_path):
     shutil.copytree(options.cache, cache, ignore=shutil.ignore_patterns("*.face.safetensors"))
     with pytest.raises(InputError, match="no face keypoints"):
         run_table(dataclasses.replace(options, cache=cache), QUICK, ("emotion",), ("face",), ("agcn",))
+
+
+def test_the_audit_names_a_leaked_teacher_that_was_planted(options, capsys):
+    """A teacher of another fold, in the place of this one's and sealed as if it were its own."""
+    assert run_table(options, QUICK, ("dystonia",), ("pose",), ("tcn", "agcn_kd")) == 0
+    assert audit_run(options.out) == 0
+    shown = capsys.readouterr().out
+    assert "12 trainings audited, 0 with faults" in shown
+    assert "taught by dystonia/pose/tcn/seed-0/sub-02" in shown
+
+    place = "dystonia/pose/tcn/seed-0/"
+    teacher = options.out / "jobs" / place / "sub-02"
+    (teacher / "weights.safetensors").write_bytes((teacher.parent / "sub-01" / "weights.safetensors").read_bytes())
+    assert audit_run(options.out) == 1
+    assert f"{place}sub-02: files are not those that the training sealed" in capsys.readouterr().out
+
+    result = json.loads((teacher / "result.json").read_text())
+    (teacher / "result.json").unlink()
+    seal(teacher, f"{place}sub-02", result["result"], result["inputs"])
+    assert audit_run(options.out) == 1
+    shown = capsys.readouterr().out
+    assert "saw the held-out sub-02" in shown
+    assert "agcn_kd/seed-0/sub-02: was taught by another dystonia/pose/tcn/seed-0/sub-02 than lies there now" in shown
+    assert "12 trainings audited, 2 with faults" in shown
+
+
+def test_a_job_of_another_run_is_not_pooled(options, tmp_path):
+    assert run_table(options, QUICK, ("dystonia",), ("pose",), ("tcn",)) == 0
+    other = dataclasses.replace(options, out=tmp_path / "other")
+    longer = with_overrides(QUICK, {"optimiser.epochs": 2})
+    assert run_table(dataclasses.replace(other, fold="sub-01"), longer, ("dystonia",), ("pose",), ("tcn",)) == 0
+    job_of = "jobs/dystonia/pose/tcn/seed-0/sub-01"
+    shutil.rmtree(options.out / job_of)
+    shutil.copytree(other.out / job_of, options.out / job_of)
+    with pytest.raises(InputError, match="seed-0/sub-01: is of run"):
+        report_run(options.out)
