@@ -55,6 +55,8 @@ class Inputs:
         confidence: append the confidence as a channel; where it is 0 the joint is missing and its coordinates are 0.
         root: none leaves the root where it is; velocity appends its velocity, in unit lengths a second, to every joint;
             path lets the root joint carry its path from the start of the clip, which centring has taken away.
+        proportions: own keeps the body's; standard gives every bone the length that the skeleton file states and leaves its
+            direction, which takes away a person's proportions and errors along the bones (3D skeletons with lengths only).
         side: mirror each clip so that the right side is the one that moves more; for movements of either side.
         facing: turn each clip about the vertical axis until its median shoulder or hip line lies along x (3D skeletons only).
         condition: column of the cohort that every model is told, as constant one-hot channels (an exercise, a camera).
@@ -63,6 +65,7 @@ class Inputs:
     features: tuple[Literal["joint", "bone", "motion"], ...] = ("joint",)
     confidence: bool = True
     root: Literal["none", "velocity", "path"] = "none"
+    proportions: Literal["own", "standard"] = "own"
     side: bool = False
     facing: bool = False
     condition: str | None = None

@@ -22,7 +22,7 @@ CHANNELS = ("x", "y", "z", "confidence")
 AXES = ("x", "y", "z")
 
 _REQUIRED = ("name", "joints", "bones", "root", "scale", "channels", "fps")
-_OPTIONAL = ("flip", "up", "facing")
+_OPTIONAL = ("flip", "up", "facing", "lengths")
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Skeleton:
         up: the vertical axis.
         facing: (left, right) pair whose line lies along x once a clip has been turned to face the camera; None if no
             pair can tell.
+        lengths: of a standard body's bones, in the order of `bones`, with the distance of the `scale` pair as the unit;
+            None if none are given.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Skeleton:
     fps: float
     up: Literal["x", "y", "z"] = "y"
     facing: tuple[int, int] | None = None
+    lengths: tuple[float, ...] | None = None
 
     @property
     def dimensions(self) -> int:
@@ -108,6 +111,8 @@ class Skeleton:
         }
         if self.facing is not None:
             value["facing"] = names(self.facing)
+        if self.lengths is not None:
+            value["lengths"] = list(self.lengths)
         return value
 
     @classmethod
@@ -171,9 +176,10 @@ class _Reading:
         if self.index and root is not None:
             self.check_tree(bones, root)
         self.check_flip(flip)
+        lengths = self.lengths(len(bones))
         if self.faults or root is None or scale is None:
             raise InputError(*self.faults)
-        return Skeleton(name, joints, tuple(bones), root, scale, tuple(flip), channels, float(fps), up, facing)
+        return Skeleton(name, joints, tuple(bones), root, scale, tuple(flip), channels, float(fps), up, facing, lengths)
 
     def joints(self) -> tuple[str, ...]:
         joints = self.value.get("joints", [])
@@ -227,6 +233,19 @@ class _Reading:
         if "x" not in channels or "y" not in channels:
             self.fault(f"channels {list(channels)!r} lack x or y; two or three dimensions are needed")
         return tuple(channels), 3 if "z" in channels else 2
+
+    def lengths(self, bones: int) -> tuple[float, ...] | None:
+        lengths = self.value.get("lengths")
+        if lengths is None:
+            return None
+        numbers = isinstance(lengths, list | tuple) and all(
+            isinstance(length, int | float) and not isinstance(length, bool) and math.isfinite(length) and length > 0
+            for length in lengths
+        )
+        if not numbers or len(lengths) != bones:
+            self.fault(f"lengths are not {bones} numbers above 0; write one for each bone, in the order of bones")
+            return None
+        return tuple(float(length) for length in lengths)
 
     def check_tree(self, bones: list[tuple[int, int]], root: int) -> None:
         names = list(self.index)

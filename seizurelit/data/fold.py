@@ -22,7 +22,7 @@ from seizurelit.cohort.skeleton import Skeleton
 from seizurelit.config import Training
 from seizurelit.data.augment import Draw, augment_appearance, augment_keypoints, draw, flip_where, refuse_flip
 from seizurelit.data.inputs import channels_in, keypoint_channels
-from seizurelit.data.normalise import face_camera, left_moves_more, normalise
+from seizurelit.data.normalise import face_camera, left_moves_more, normalise, standard_proportions
 from seizurelit.data.store import SeizureStore
 from seizurelit.data.windows import draw_starts, scoring_starts
 from seizurelit.errors import InputError
@@ -105,7 +105,7 @@ class FoldDataModule(pl.LightningDataModule):
     Raises:
         SubjectLeakError: a subject to train on, or one that the extraction's weights saw, is held out.
         InputError: nothing to train on, flips of classes that name a side, a stride that skips frames, the root's path
-            where there is none.
+            or standard proportions where there are none.
     """
 
     def __init__(self, store: SeizureStore, fold: Fold, training: Training, *, seed: int, inner: bool = False) -> None:
@@ -127,6 +127,16 @@ class FoldDataModule(pl.LightningDataModule):
         centred = store.stream == "pose" and store.keypoints is not None and store.root is None
         if training.inputs.root != "none" and centred:
             msg = "--inputs.root: not every seizure has pose.root; extract or ingest it, or leave the option out"
+            raise InputError(msg)
+        bones = store.skeleton
+        if (
+            training.inputs.proportions == "standard"
+            and bones is not None
+            and (bones.lengths is None or bones.dimensions == 2)
+        ):
+            msg = (
+                f"--inputs.proportions standard: {bones.name} is 2D or states no lengths of bones; leave the option out"
+            )
             raise InputError(msg)
         self.train_indices = store.indices(train)
         self.held_out_indices = store.indices(fold.validation if inner else fold.test)
@@ -279,6 +289,8 @@ class FoldDataModule(pl.LightningDataModule):
         keypoints, confidence = clock.keypoints(store.keypoints, store.confidence)
         root = None if store.root is None else clock.read(store.root)
         keypoints, path = normalise(keypoints, confidence > 0, root, skeleton)
+        if inputs.proportions == "standard":
+            keypoints = standard_proportions(keypoints, confidence > 0, skeleton)
         if inputs.facing:
             keypoints, path = face_camera(keypoints, path, confidence > 0, skeleton)
         if inputs.side:

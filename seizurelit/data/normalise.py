@@ -85,6 +85,40 @@ def normalise(keypoints: Tensor, seen: Tensor, root: Tensor | None, skeleton: Sk
     return keypoints * seen.unsqueeze(-1), path
 
 
+def standard_proportions(keypoints: Tensor, seen: Tensor, skeleton: Skeleton) -> Tensor:
+    """Give every bone the skeleton's standard length and leave its direction.
+
+    A bone whose parent is missing starts at the nearest ancestor that is seen.
+
+    Args:
+        keypoints: (…, T, V, C) normalised, the root at 0.
+        seen: (…, T, V).
+        skeleton: with lengths.
+
+    Returns:
+        (…, T, V, C) in the lengths' unit, 0 where missing.
+    """
+    parents = skeleton.parents
+    lineage = torch.zeros(len(parents), len(parents), dtype=keypoints.dtype, device=keypoints.device)
+    for joint in range(len(parents)):
+        ancestor = joint
+        while ancestor != skeleton.root:
+            lineage[joint, ancestor] = 1.0
+            ancestor = parents[ancestor]
+    length = torch.zeros(len(parents), dtype=keypoints.dtype, device=keypoints.device)
+    for (child, _), standard in zip(skeleton.bones, skeleton.lengths or (), strict=True):
+        length[child] = standard
+    filled = keypoints
+    if not bool(seen.all()):
+        filled = keypoints.clone()
+        for joint in lineage.sum(1).argsort().tolist():  # parents first
+            here = seen[..., joint].unsqueeze(-1)
+            filled[..., joint, :] = torch.where(here, keypoints[..., joint, :], filled[..., parents[joint], :])
+    bone = filled - filled[..., list(parents), :]
+    bone = bone * (length / bone.norm(dim=-1).clamp(min=1e-6)).unsqueeze(-1)
+    return torch.einsum("ja,...ac->...jc", lineage, bone) * seen.unsqueeze(-1)
+
+
 def rotate(points: Tensor, angle: Tensor, skeleton: Skeleton) -> Tensor:
     """Turn about the vertical axis (3D) or in the plane (2D).
 

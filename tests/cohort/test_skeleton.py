@@ -111,6 +111,8 @@ BASE = {
         ({"fps": 0}, "is no frame rate"),
         ({"up": "z"}, "up 'z' is no axis of these channels"),
         ({"facing": ["left", "right"]}, "facing names 'left', which is no joint"),
+        ({"lengths": [1, 2]}, "lengths are not"),
+        ({"lengths": [0, -1]}, "lengths are not"),
         ({"name": "a/b"}, "has a slash"),
         ({"color": "red"}, "'color' is unknown"),
     ],

@@ -14,7 +14,15 @@ from seizurelit.cohort.skeleton import Skeleton, built_in
 from seizurelit.config import Augmentation, Inputs
 from seizurelit.data.augment import augment_appearance, augment_keypoints, draw, flip_keypoints, flip_where, refuse_flip
 from seizurelit.data.inputs import bones, channels_in, keypoint_channels, motion
-from seizurelit.data.normalise import face_camera, left_moves_more, normalise, rotate, track, turned_plane
+from seizurelit.data.normalise import (
+    face_camera,
+    left_moves_more,
+    normalise,
+    rotate,
+    standard_proportions,
+    track,
+    turned_plane,
+)
 from seizurelit.errors import InputError
 
 SKELETONS = {name: built_in(name) for name in ("body11", "face23")}
@@ -127,6 +135,36 @@ def test_facing_takes_the_direction_of_the_camera_away(seed: int, angle: float):
 
 
 EVERY = Augmentation(flip=0.5, rotation=0.5, scale=0.2, speed=0.3, noise=0.1, joint_dropout=0.3, feature_dropout=0.4)
+
+
+@given(seeds)
+def test_standard_proportions_do_not_tell_one_body_from_another(seed: int):
+    """Two bodies of other bones in the same posture come out alike, with the bones that the skeleton states."""
+    skeleton = SKELETONS["body11"]
+    keypoints, confidence, _ = clip(skeleton, seed, missing=0.0)
+    seen = confidence > 0
+    keypoints = keypoints - keypoints[..., [skeleton.root], :]
+    generator = torch.Generator().manual_seed(seed)
+    other = keypoints.clone()
+    parents = skeleton.parents
+    for child in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10):  # parents first
+        longer = 0.5 + torch.rand((), generator=generator)
+        other[..., child, :] = (
+            other[..., parents[child], :] + (keypoints[..., child, :] - keypoints[..., parents[child], :]) * longer
+        )
+    one = standard_proportions(keypoints, seen, skeleton)
+    torch.testing.assert_close(standard_proportions(other, seen, skeleton), one, rtol=1e-4, atol=1e-4)
+    lengths = bones(one, seen, skeleton).norm(dim=-1)
+    stated = torch.tensor(skeleton.lengths).expand(2, 3, 9, -1)
+    torch.testing.assert_close(lengths[..., [child for child, _ in skeleton.bones]], stated, rtol=1e-3, atol=1e-3)
+    # A missing elbow moves the wrist nearer, and leaves every joint that does not hang on it.
+    seen[..., 4] = False
+    without = standard_proportions(keypoints * seen.unsqueeze(-1), seen, skeleton)
+    kept = [joint for joint in range(11) if joint not in (4, 5)]
+    torch.testing.assert_close(without[..., kept, :], one[..., kept, :])
+    assert not without[..., 4, :].any()
+    reach = (without[..., 5, :] - without[..., 3, :]).norm(dim=-1)
+    torch.testing.assert_close(reach, torch.full_like(reach, skeleton.lengths[4]), rtol=1e-3, atol=1e-3)
 
 
 @given(names, seeds)
