@@ -9,7 +9,7 @@ RUN := OMP_NUM_THREADS=1 $(PYTHON)
 UV := $(shell command -v uv 2>/dev/null || echo $(VENV)-uv/bin/uv)
 export UV_PYTHON_PREFERENCE ?= system
 
-.PHONY: help env env-extraction env-dev extract reproduce test test-slow lint bench lock clean
+.PHONY: help env env-extraction env-dev extract reproduce test test-slow lint bench bench-coverage lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ lint: $(VENV)/.dev  ## style, types and import contracts
 
 bench: $(VENV)/.dev  ## speed, as ratios measured by turns
 	$(RUN) -m bench $(ARGS)
+
+bench-coverage: $(VENV)/.dev  ## coverage of the intervals, type I error of the tests, on simulated cohorts
+	$(RUN) -m bench.coverage $(ARGS)
 
 lock: | $(UV)  ## resolve pyproject.toml anew into requirements/*.txt, with hashes
 	$(UV) pip compile --quiet --upgrade --python-version 3.11 --generate-hashes --no-header --constraints requirements/constraints.txt --extra dev --extra extraction --extra movement --output-file requirements/dev.txt pyproject.toml

@@ -27,6 +27,7 @@ TENSORS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "pose.confidence": (("T", "V"), "float32"),
     "pose.appearance": (("T'", "D"), "float16"),
     "face.keypoints": (("T", "V", "C"), "float32"),
+    "face.box": (("T", "4"), "float32"),
     "face.confidence": (("T", "V"), "float32"),
     "face.appearance": (("T'", "D"), "float16"),
 }

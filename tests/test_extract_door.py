@@ -1,0 +1,266 @@
+"""From videos to the cache and on to a table, through the front doors, on real clips."""
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("mediapipe", reason="MediaPipe is not installed")
+
+from seizurelit.cache.store import Cache
+from seizurelit.cli import run_door
+from seizurelit.extract import main as extract_door
+
+ROWS = (
+    "lifter,clean,mmskeleton_clean_and_jerk.mp4,0,0.8,1",
+    "dancer,chi,mmskeleton_ta_chi.mp4,1,1.8,0",
+    "face,smile,pyfeat_single_face.mp4,0,0.8,1",
+    "film,title,pyfeat_noface_face.mov,0.2,0.8,0",
+)
+
+
+def cohort(folder, rows, columns="subject,seizure,video,start,end,dystonia"):
+    path = folder / "cohort.csv"
+    path.write_text("\n".join([columns, *rows]) + "\n")
+    return path
+
+
+def extract(cwd, *arguments):
+    command = [sys.executable, "-m", "seizurelit.extract", *map(str, arguments), "--without", "appearance"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "160"}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=600)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    from pathlib import Path
+
+    folder = Path(__file__).parents[2] / "shared" / "data" / "clips"
+    if not folder.is_dir():
+        pytest.skip(f"no clips at {folder}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def extracted(clips, tmp_path_factory):
+    """Four good seizures and five bad ones, extracted by two workers."""
+    folder = tmp_path_factory.mktemp("extracted")
+    videos = folder / "videos"
+    videos.mkdir()
+    for clip in clips.iterdir():
+        (videos / clip.name).symlink_to(clip)
+    (videos / "text.mp4").write_text("this is no video\n" * 99)
+    (videos / "empty.mpg").touch()
+    (videos / "folder.avi").mkdir()
+    bad = (
+        "p5,absent,nowhere.mp4,,,1",
+        "p6,text,text.mp4,,,0",
+        "p7,empty,empty.mpg,,,1",
+        "p8,folder,folder.avi,,,0",
+        "lifter,late,mmskeleton_clean_and_jerk.mp4,50,60,1",
+    )
+    cohort(videos, (*ROWS, *bad))
+    done = extract(folder, "--cohort", "videos/cohort.csv", "--cache", "cache", "--workers", 2)
+    return folder, done
+
+
+def test_good_seizures_are_extracted_and_bad_ones_listed(extracted):
+    folder, done = extracted
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "4 of 9 seizures" in done.stdout
+    listed = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
+    assert [line.split(": ")[1] for line in listed] == ["absent", "text", "empty", "folder", "late"]
+    assert all(
+        word in line
+        for word, line in zip(("no such file", "text.mp4", "empty", "folder", "past the end"), listed, strict=True)
+    )
+    cache = Cache.open(folder / "cache")
+    assert cache.seizures("pose") == cache.seizures("face") == ("chi", "clean", "smile", "title")
+    assert "GetPrototype" not in done.stderr
+    page = folder / "cache" / "extraction" / "index.html"
+    assert str(page.relative_to(folder)) in done.stdout
+    assert all(name in page.read_text() for name in ("clean", "smile", "absent"))
+
+
+def test_what_is_found_is_where_it_is(extracted):
+    cache = Cache.open(extracted[0] / "cache")
+    pose, face = cache.read("clean", "pose"), cache.read("smile", "face")
+    assert pose["pose.keypoints"].shape == (20, 11, 3)
+    joints = dict(zip(pose.metadata.skeleton.joints, np.nanmedian(pose["pose.keypoints"], axis=0), strict=True))
+    assert joints["head"][1] > joints["neck"][1] > 0.2 > joints["pelvis"][1]
+    assert joints["left shoulder"][0] > joints["right shoulder"][0], (
+        "who faces the camera has the left at the image's right"
+    )
+    assert 0.3 < np.linalg.norm(joints["neck"]) < 0.8, "metres"
+    facts = pose.metadata.facts
+    assert (facts["width"], facts["height"], facts["container"], facts["codec"]) == (455, 256, "mp4", "h264")
+    assert (facts["frames_expected"], facts["people"], facts["patient_share"]) == (20, 1, 1)
+    assert not facts["greyscale"]
+    assert not facts["ambiguous"]
+    assert face.metadata.facts["face_share"] == 1
+    landmarks = dict(zip(face.metadata.skeleton.joints, np.median(face["face.keypoints"], axis=0), strict=True))
+    width, height = np.median(face["face.box"][:, 2:] - face["face.box"][:, :2], axis=0)
+    assert (
+        0
+        < landmarks["ibug-36"][0]
+        < landmarks["ibug-39"][0]
+        < landmarks["ibug-42"][0]
+        < landmarks["ibug-45"][0]
+        < width
+    )
+    assert (
+        landmarks["ibug-19"][1] < landmarks["ibug-37"][1] < landmarks["ibug-30"][1] < landmarks["ibug-57"][1] < height
+    )
+    title = cache.metadata("title", "pose").facts
+    assert (title["people"], title["patient_share"], title["face_share"]) == (0, 0, 0)
+
+
+def test_the_number_of_workers_does_not_change_a_bit(extracted):
+    folder, _ = extracted
+    alone = extract(folder, "--cohort", "videos/cohort.csv", "--cache", "alone", "--workers", 1)
+    assert alone.returncode == 1, alone.stderr
+    paths = sorted((folder / "cache").glob("*.safetensors"))
+    assert len(paths) == 8
+    for path in paths:
+        assert path.read_bytes() == (folder / "alone" / path.name).read_bytes(), path.name
+
+
+def test_only_what_changed_is_extracted_again(extracted, tmp_path):
+    folder, _ = extracted
+    shutil.copytree(folder / "cache", tmp_path / "cache")
+    videos = folder / "videos"
+    kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cache").glob("*.safetensors")}
+    (tmp_path / "cache" / "chi.face.safetensors").unlink()
+    rows = [ROWS[0], ROWS[1], ROWS[2].replace("0,0.8", "0,0.6"), ROWS[3]]
+    path = cohort(tmp_path, rows)
+    again = extract(tmp_path, "--cohort", path, "--cache", "cache", "--videos", videos)
+    assert again.returncode == 0, again.stderr
+    assert "4 of 4 seizures are extracted, 2 of them before" in again.stdout
+    new = {
+        path.name for path in (tmp_path / "cache").glob("*.safetensors") if path.stat().st_mtime_ns != kept[path.name]
+    }
+    assert new == {"chi.pose.safetensors", "chi.face.safetensors", "smile.pose.safetensors", "smile.face.safetensors"}
+    assert len(Cache.open(tmp_path / "cache").read("smile", "face")["face.box"]) == 15
+    once_more = extract(tmp_path, "--cohort", path, "--cache", "cache", "--videos", videos)
+    assert "4 of them before" in once_more.stdout
+
+
+def test_what_a_person_corrected_is_not_overwritten(extracted, tmp_path):
+    import dataclasses
+
+    from seizurelit.cache.tensors import SeizureTensors
+
+    folder, _ = extracted
+    shutil.copytree(folder / "cache", tmp_path / "cache")
+    cache = Cache.open(tmp_path / "cache")
+    read = cache.read("clean", "pose")
+    cache.write(SeizureTensors(dataclasses.replace(read.metadata, extractor="mediapipe, corrected"), read.tensors))
+    before = cache.path("clean", "pose").read_bytes()
+    path = cohort(tmp_path, [ROWS[0]])
+    for name in ("chi", "smile", "title"):
+        for stream in ("pose", "face"):
+            cache.path(name, stream).unlink()
+    same = extract(tmp_path, "--cohort", path, "--cache", "cache", "--videos", folder / "videos")
+    assert same.returncode == 0, same.stderr
+    other = extract(tmp_path, "--cohort", path, "--cache", "cache", "--videos", folder / "videos", "--detect_every", 5)
+    assert other.returncode == 1
+    assert "was corrected by a person" in other.stderr
+    assert cache.path("clean", "pose").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "arguments", "says"),
+    [
+        (["a,s,x.mp4,1 2 3"], "subject,seizure,video,patient_box", (), "row 2: patient_box '1 2 3'"),
+        (["a,s"], "subject,seizure", (), "video"),
+        (["a,s,x.mp4"], "subject,seizure,video", ("--videos", "nowhere"), "--videos nowhere"),
+        (["a,s,x.mp4"], "subject,seizure,video", ("--workers", 0), "--workers 0"),
+        (["a,s,x.mp4"], "subject,seizure,video", ("--fold", "b"), "--fold b"),
+        (["a,s,x.mp4"], "subject,seizure,video", ("--backend", "torchvision"), "keypointrcnn"),
+        (["a,s,x.mp4"], "subject,seizure,video", ("--backend", "openmmlab"), "--backend openmmlab"),
+        (["a,s,x.mp4"], "subject,seizure,video", ("--appearance_fps", 7), "--appearance_fps 7"),
+    ],
+)
+def test_what_cannot_be_meant_gets_one_line_and_code_2(tmp_path, monkeypatch, capsys, rows, columns, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SEIZURELIT_WEIGHTS", str(tmp_path / "weights"))
+    path = cohort(tmp_path, rows, columns)
+    with pytest.raises(SystemExit) as left:
+        run_door(extract_door, [str(word) for word in ("--cohort", path, "--cache", "cache", *arguments)])
+    shown = capsys.readouterr().err
+    assert left.value.code == 2, shown
+    assert says in shown
+    assert "Traceback" not in shown
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_full_disk_is_one_clear_line(clips, tmp_path, monkeypatch):
+    from seizurelit.errors import RunError
+    from seizurelit.extraction.job import Plan, extract_seizure
+    from seizurelit.extraction.options import Settings
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("seizurelit.cache.store.write_whole", full)
+    with pytest.raises(RunError, match="the disk is full; make room"):
+        extract_seizure(
+            tmp_path,
+            seizure="s",
+            subject="p",
+            video=str(clips / "pyfeat_single_face.mp4"),
+            part=(0.0, 0.2),
+            patient_box=None,
+            cache=str(tmp_path / "cache"),
+            plan=Plan("mediapipe", Settings(("pose",)), ()),
+            device="cpu",
+            key="",
+        )
+
+
+def test_help_is_there_and_imports_nothing_heavy(tmp_path):
+    done = extract(tmp_path, "--help")
+    assert done.returncode == 0
+    assert "Research use only" in " ".join(done.stdout.split())
+    heavy = "{'torch', 'cv2', 'av', 'mediapipe', 'scipy', 'pandas'} & set(sys.modules)"
+    code = f"import sys, seizurelit.extract; print({heavy})"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        == "set()"
+    )
+
+
+@pytest.mark.slow
+def test_a_cohort_of_clips_goes_on_through_fit_to_a_table(clips, door, tmp_path):
+    rows = [
+        f"{name},{name}-{half},{clip},{start},{start + 1},{label}"
+        for name, clip, label in (
+            ("lifter", "mmskeleton_clean_and_jerk.mp4", 1),
+            ("dancer", "mmskeleton_ta_chi.mp4", 0),
+            ("smiler", "pyfeat_single_face.mp4", 1),
+            ("actress", "pyfeat_WolfgangLanger_Pexels.mp4", 0),
+        )
+        for half, start in (("a", 0), ("b", 1))
+    ]
+    path = cohort(tmp_path, rows)
+    assert door("extract", "--cohort", path, "--cache", "cache", "--videos", clips).returncode == 0
+    quick = ("--windows.frames", 25, "--windows.per_seizure", 1, "--windows.stride", 25, "--optimiser.epochs", 2)
+    fitted = door(
+        "fit", "--stream", "pose", "--cache", "cache", "--out", "run", "--preset", "fast", "--wandb", "off", *quick
+    )
+    assert fitted.returncode == 0, fitted.stderr
+    assert "AGCNp" in fitted.stdout
+    assert "no pose appearance" in fitted.stdout
+    assert "STAND-IN" not in fitted.stdout
+    assert set(pd.read_csv(tmp_path / "run" / "predictions.csv")["subject"]) == {
+        "lifter",
+        "dancer",
+        "smiler",
+        "actress",
+    }
