@@ -85,9 +85,9 @@ class Backend(Protocol):
         """The face in a box (4,) of each image; None for no box or no face."""
 
     def lift(self, xy: Floats, confidence: Floats, size: tuple[int, int]) -> Floats | None:
-        """3D points (T, V', 3) as in `Points.xyz` of the 2D points (T, V, 2) of a whole clip at 25 fps in a frame of size (width, height).
+        """3D points (T, V', 3) as in `Points.xyz`, of the 2D points (T, V, 2) of a whole clip at 25 fps.
 
-        None where `bodies` gave them already or there is no lifter. Long gaps are NaN.
+        `size` is (width, height) of the frames. None where `bodies` gave them already or there is no lifter. Long gaps are NaN.
         """
 
     def reset(self) -> None:
