@@ -21,13 +21,15 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"seeds": 5},
     "fast": {
         "seeds": 1,
-        "windows.frames": 125,
+        "windows.frames": 75,
         "windows.per_seizure": 1,
-        "windows.stride": 125,
+        "windows.stride": 75,
+        "windows.step": 2,
+        "inputs.facing": True,
         "agcn.variant": "small",
         "tcn.levels": 4,
-        "optimiser.epochs": 20,
-        "optimiser.lr": 3e-3,
+        "optimiser.epochs": 25,
+        "optimiser.lr": 1e-2,
     },
 }
 

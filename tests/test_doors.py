@@ -131,7 +131,7 @@ def test_another_configuration_is_refused_with_what_differs(finished, tiny_cache
     run, _ = finished
     refused = door("fit", "--stream", "pose", "--cache", tiny_cache, "--out", run, *QUICK, "--optimiser.lr", 0.5)
     assert refused.returncode == 2
-    assert "training.optimiser.lr: 0.003 there, 0.5 now" in refused.stderr
+    assert "training.optimiser.lr: 0.01 there, 0.5 now" in refused.stderr
 
 
 def test_one_fold_says_one_of_six(tiny_cache, door, tmp_path):
