@@ -38,12 +38,15 @@ class Windows:
         per_seizure: windows drawn at random from a seizure for each training step.
         stride: distance between the starts of the windows that are scored, in frames of the network's input.
         step: every how many frames of the stream the network sees one; 1 keeps the stream's own rate.
+        phases: with a step above 1, how many of its phases are scored (training draws from all of them); windows that start one
+            frame later see other frames, and the score is of all of them.
     """
 
     frames: int = 300
     per_seizure: int = 4
     stride: int = 150
     step: int = 1
+    phases: int = 1
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Inputs:
             direction, which takes away a person's proportions and errors along the bones (3D skeletons with lengths only).
         side: mirror each clip so that the right side is the one that moves more; for movements of either side.
         facing: turn each clip about the vertical axis until its median shoulder or hip line lies along x (3D skeletons only).
+        dimensions: 3 keeps what the skeleton has; 2 takes the depth of 3D keypoints away, so that they are seen from the front.
         condition: column of the cohort that every model is told, as constant one-hot channels (an exercise, a camera).
     """
 
@@ -68,6 +72,7 @@ class Inputs:
     proportions: Literal["own", "standard"] = "own"
     side: bool = False
     facing: bool = False
+    dimensions: Literal[3, 2] = 3
     condition: str | None = None
 
 
@@ -251,6 +256,7 @@ def check(training: Training) -> None:
         "windows.per_seizure": (t.windows.per_seizure, t.windows.per_seizure >= 1, "1 or more"),
         "windows.stride": (t.windows.stride, 1 <= t.windows.stride <= t.windows.frames, "1 to windows.frames"),
         "windows.step": (t.windows.step, t.windows.step >= 1, "1 or more"),
+        "windows.phases": (t.windows.phases, 1 <= t.windows.phases <= t.windows.step, "1 to windows.step"),
         "inputs.features": (t.inputs.features, len(set(t.inputs.features)) == len(t.inputs.features) > 0, "each once"),
         "augmentation.flip": (t.augmentation.flip, 0 <= t.augmentation.flip <= 1, "0 to 1"),
         "augmentation.rotation": (t.augmentation.rotation, t.augmentation.rotation >= 0, "0 or more"),

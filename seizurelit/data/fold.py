@@ -22,7 +22,14 @@ from seizurelit.cohort.skeleton import Skeleton
 from seizurelit.config import Training
 from seizurelit.data.augment import Draw, augment_appearance, augment_keypoints, draw, flip_where, refuse_flip
 from seizurelit.data.inputs import channels_in, keypoint_channels
-from seizurelit.data.normalise import face_camera, left_moves_more, normalise, standard_proportions
+from seizurelit.data.normalise import (
+    face_camera,
+    left_moves_more,
+    normalise,
+    seen_from_the_front,
+    standard_proportions,
+    without_depth,
+)
 from seizurelit.data.store import SeizureStore
 from seizurelit.data.windows import draw_starts, scoring_starts
 from seizurelit.errors import InputError
@@ -128,7 +135,7 @@ class FoldDataModule(pl.LightningDataModule):
         if training.inputs.root != "none" and centred:
             msg = "--inputs.root: not every seizure has pose.root; extract or ingest it, or leave the option out"
             raise InputError(msg)
-        bones = store.skeleton
+        bones = None if store.skeleton is None else self.skeleton
         if (
             training.inputs.proportions == "standard"
             and bones is not None
@@ -162,11 +169,12 @@ class FoldDataModule(pl.LightningDataModule):
 
     @property
     def skeleton(self) -> Skeleton:
-        """The joints of the keypoints; ValueError where there are none."""
+        """The joints of a batch's keypoints; ValueError where there are none."""
         if self.store.skeleton is None:
             msg = "the store holds no keypoints"
             raise ValueError(msg)
-        return self.store.skeleton
+        flat = self.training.inputs.dimensions == 2
+        return seen_from_the_front(self.store.skeleton) if flat else self.store.skeleton
 
     @property
     def joints(self) -> int:
@@ -225,6 +233,16 @@ class FoldDataModule(pl.LightningDataModule):
             mask = torch.arange(widest) < torch.tensor([len(part) for part in starts]).unsqueeze(1)
             yield self._batch(torch.tensor(indices), padded, mask, None)
 
+    def scored_spans(self) -> dict[int, list[tuple[float, float]]]:
+        """Held-out seizure's index → (start, end) of each window that is scored, in seconds, in the order of the batches."""
+        windows, fps = self.training.windows, self.store.fps
+        length = windows.frames * windows.step
+        return {
+            index: [(start / fps, min(start + length, int(self._lengths[index])) / fps) for start in starts.tolist()]
+            for indices, listed in self._scoring_plan()
+            for index, starts in zip(indices, listed, strict=True)
+        }
+
     def train_dataloader(self) -> _Batches:
         """Ready batches of the Trainer's present epoch."""
 
@@ -247,14 +265,19 @@ class FoldDataModule(pl.LightningDataModule):
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
+    def _scored_starts(self, length: int) -> Tensor:
+        """(W,) first frames of the windows that are scored of a seizure, phase by phase."""
+        windows = self.training.windows
+        phases = range(min(windows.phases, length))
+        parts = [
+            phase + windows.step * scoring_starts(-(-(length - phase) // windows.step), windows.frames, windows.stride)
+            for phase in phases
+        ]
+        return torch.cat(parts)
+
     def _scoring_plan(self) -> list[tuple[list[int], list[Tensor]]]:
         """Held-out seizures and their windows' starts, seizures of like length together, so that little is padded."""
-        windows = self.training.windows
-        starts = {
-            index: windows.step
-            * scoring_starts(-(-int(self._lengths[index]) // windows.step), windows.frames, windows.stride)
-            for index in self.held_out_indices.tolist()
-        }
+        starts = {index: self._scored_starts(int(self._lengths[index])) for index in self.held_out_indices.tolist()}
         plan: list[tuple[list[int], list[Tensor]]] = []
         for index in sorted(starts, key=lambda index: (len(starts[index]), index)):
             if not plan or (len(plan[-1][0]) + 1) * len(starts[index]) > WINDOWS_A_BATCH:
@@ -281,7 +304,7 @@ class FoldDataModule(pl.LightningDataModule):
     def _keypoints(self, index: Tensor, starts: Tensor, drawn: Draw | None) -> tuple[Tensor | None, Tensor | None]:
         """(B, W, C, T, V) and (B, W, T) of the windows that start at (B, W) frames."""
         store, training = self.store, self.training
-        if store.keypoints is None or store.confidence is None or store.offsets is None:
+        if store.keypoints is None or store.confidence is None or store.offsets is None or store.skeleton is None:
             return None, None
         windows, inputs, skeleton = training.windows, training.inputs, self.skeleton
         speed = drawn.speed if drawn is not None and training.augmentation.speed > 0 else None
@@ -289,6 +312,8 @@ class FoldDataModule(pl.LightningDataModule):
         keypoints, confidence = clock.keypoints(store.keypoints, store.confidence)
         root = None if store.root is None else clock.read(store.root)
         keypoints, path = normalise(keypoints, confidence > 0, root, skeleton)
+        if inputs.dimensions == 2:
+            keypoints, path = (without_depth(points, store.skeleton) for points in (keypoints, path))
         if inputs.proportions == "standard":
             keypoints = standard_proportions(keypoints, confidence > 0, skeleton)
         if inputs.facing:

@@ -7,6 +7,8 @@ looked at on the way in, except that it must be finite.
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
@@ -83,6 +85,28 @@ def normalise(keypoints: Tensor, seen: Tensor, root: Tensor | None, skeleton: Sk
     path = (path - path[..., :1, :]) / unit
     keypoints = (keypoints - centre.unsqueeze(-2)) / unit.unsqueeze(-1)
     return keypoints * seen.unsqueeze(-1), path
+
+
+def seen_from_the_front(skeleton: Skeleton) -> Skeleton:
+    """A 3D skeleton in the two axes that `without_depth` leaves, lateral and vertical; a 2D one as it is."""
+    if skeleton.dimensions == 2:
+        return skeleton
+    return dataclasses.replace(skeleton, channels=("x", "y", "confidence"), up="y")
+
+
+def without_depth(points: Tensor, skeleton: Skeleton) -> Tensor:
+    """Keep the lateral and the vertical axis.
+
+    Args:
+        points: (…, C).
+        skeleton: tells which axis is vertical; of two dimensions, it leaves the points as they are.
+
+    Returns:
+        (…, 2), lateral and vertical, as `seen_from_the_front` has them.
+    """
+    if skeleton.dimensions == 2:
+        return points
+    return points[..., [turned_plane(skeleton)[0], "xyz".index(skeleton.up)]]
 
 
 def standard_proportions(keypoints: Tensor, seen: Tensor, skeleton: Skeleton) -> Tensor:

@@ -22,7 +22,7 @@ from seizurelit.data.store import SeizureStore, load_store
 from seizurelit.evaluation.predictions import prediction_rows, write_predictions
 from seizurelit.loso.experiment import WEIGHTS, Row, Run, load_run
 from seizurelit.training.checkpoint import Provenance, load_weights, read_provenance, save_weights
-from seizurelit.training.fit import fit, job_seed, predict
+from seizurelit.training.fit import WINDOWS, fit, job_seed, predict
 from seizurelit.training.modules import SeizureClassifier
 from seizurelit.training.networks import WindowNetwork, build_network, reads
 
@@ -73,7 +73,7 @@ def _store(run_dir: Path, sign: str, stream: str, modalities: tuple[str, ...], e
 def train_fold(
     folder: Path, *, run_dir: str, sign: str, stream: str, model: str, seed: int, fold: str
 ) -> dict[str, Any]:
-    """Do one job and write its files: weights.safetensors, predictions.csv, metrics.csv (the curves), choice.json.
+    """Do one job and write its files: weights.safetensors, predictions.csv, metrics.csv (the curves), windows.csv, choice.json.
 
     Args:
         folder: an empty folder that becomes the job's.
@@ -115,7 +115,7 @@ def train_fold(
     if model == "tcn" and run.setup.training.distillation.cross_fitted:
         _cross_fit(task, training, folder)
 
-    scores = predict(module, data, training, device=run.setup.device)
+    scores = predict(module, data, training, device=run.setup.device, windows=folder / WINDOWS)
     predictions = prediction_rows(
         scores,
         sign=sign,

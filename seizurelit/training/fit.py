@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import inspect
+import io
 import logging
 import warnings
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import CSVLogger
 
+from seizurelit.cohort.files import write_whole
 from seizurelit.config import Training
 from seizurelit.data.fold import FoldDataModule
 from seizurelit.errors import InputError
@@ -21,6 +24,7 @@ from seizurelit.training.modules import DistilledStudent, SeizureClassifier
 from seizurelit.training.networks import WindowNetwork, build_network
 
 HISTORY = "metrics.csv"
+WINDOWS = "windows.csv"
 """The curves of a fitting, as Lightning's CSVLogger names them."""
 
 # What the outer loop or another option decides; the remedy is printed.
@@ -130,7 +134,7 @@ def fit(
 
 
 def predict(
-    module: SeizureClassifier, data: FoldDataModule, training: Training, *, device: str
+    module: SeizureClassifier, data: FoldDataModule, training: Training, *, device: str, windows: Path | None = None
 ) -> dict[str, np.ndarray]:
     """The class scores (K,) of each seizure that the fold holds out, over all its windows.
 
@@ -139,12 +143,29 @@ def predict(
         data: the fold.
         training: for the precision.
         device: cpu or gpu.
+        windows: file for the scores of each window (windows.csv: seizure, start and end in seconds, score_0 … score_K-1 in
+            the order of the classes); None writes none.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         batches = _trainer(training, epochs=1, device=device, logger=False).predict(module, datamodule=data)
     scores: dict[str, np.ndarray] = {}
-    for indices, probabilities in batches or ():
-        for index, probability in zip(indices.tolist(), probabilities.double().cpu().numpy(), strict=True):
-            scores[data.seizure_name(index)] = probability
+    rows: list[tuple[str, float, list[float]]] = []
+    spans = data.scored_spans()
+    for indices, probabilities, of_windows in batches or ():
+        parts = zip(
+            indices.tolist(), probabilities.double().cpu().numpy(), of_windows.double().cpu().tolist(), strict=True
+        )
+        for index, probability, shares in parts:
+            name = data.seizure_name(index)
+            scores[name] = probability
+            # Beyond the seizure's own windows there is only what fills the batch up.
+            for span, window in zip(spans[index], shares, strict=False):
+                rows.append((name, span[0], [*span, *window]))
+    if windows is not None:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("seizure", "start", "end", *(f"score_{index}" for index in range(data.classes))))
+        writer.writerows((name, *(f"{number:.9g}" for number in numbers)) for name, _, numbers in sorted(rows))
+        write_whole(windows, text.getvalue().encode())
     return scores

@@ -63,10 +63,12 @@ class SeizureClassifier(pl.LightningModule):
         self.train_loss.reset()
         self.train_accuracy.reset()
 
-    def predict_step(self, batch: Batch, index: int) -> tuple[Tensor, Tensor]:
-        """The seizures' indices (B,) and their class scores (B, K): the softmax of the mean logit."""
+    def predict_step(self, batch: Batch, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The seizures' indices (B,), their class scores (B, K), the softmax of the mean logit, and their windows' (B, W, K)."""
         del index
-        return batch.seizure, torch.softmax(self(batch).float(), dim=-1)
+        logits = self.network(batch)
+        scores = torch.softmax(seizure_logits(logits, batch.window_mask).float(), dim=-1)
+        return batch.seizure, scores, torch.softmax(logits.float(), dim=-1)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimiser, and the cosine that takes its rate to 0 over all steps."""

@@ -222,6 +222,19 @@ def test_held_out_batches_hold_every_window_once(store: SeizureStore):
     assert (short.keypoints[row, 0, :, 41:] == 0).all()
 
 
+@pytest.mark.parametrize(("phases", "share"), [(1, 1 / 3), (2, 2 / 3), (3, 1)])
+def test_windows_of_all_phases_see_every_frame(store: SeizureStore, phases: int, share: float):
+    windows = dataclasses.replace(SMALL.windows, frames=4, stride=4, step=3, phases=phases)
+    data = FoldDataModule(store, FOLD, dataclasses.replace(SMALL, windows=windows), seed=0)
+    for batch in data.held_out_batches():
+        for index, mask in zip(batch.seizure.tolist(), batch.window_mask, strict=True):
+            length = int(store.lengths[index])
+            starts = data._scored_starts(length)
+            assert int(mask.sum()) == len(starts)
+            seen = {start + 3 * k for start in starts.tolist() for k in range(4)} & set(range(length))
+            assert len(seen) == pytest.approx(share * length, abs=1)
+
+
 def test_a_batch_of_windows_is_bounded(store: SeizureStore, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("seizurelit.data.fold.WINDOWS_A_BATCH", 4)
     fold = Fold("all", ("anna", "ben", "cleo"), ("dan", "eva"), ())
