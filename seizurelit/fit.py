@@ -30,9 +30,11 @@ def main(argv: Sequence[str]) -> int:
     parser = door_parser("fit", __doc__ or "", FitOptions, trains=True)
     options, training = parse(parser, FitOptions, argv, trains=True)
     from seizurelit.loso.run import run_table  # noqa: PLC0415 - torch only once the options are understood
+    from seizurelit.reporting.report import report  # noqa: PLC0415 - likewise pandas
 
     models = MODELS if options.model is None else (options.model,)
-    return run_table(options, training, (options.sign or OWN_SIGN[options.stream],), (options.stream,), models)
+    signs = (options.sign or OWN_SIGN[options.stream],)
+    return run_table(options, training, signs, (options.stream,), models, report=report)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import io
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -200,25 +201,45 @@ def _levels(row: Row) -> dict[str, Any]:
     return record
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of the table as texts: a group of rows, or the planned contrasts.
+
+    Attributes:
+        heading: of the part.
+        columns: what stands over each column; nothing over the first.
+        lines: the cells of each line, as many as there are columns.
+        rows: what the lines are of; empty for the contrasts.
+    """
+
+    heading: str
+    columns: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+    rows: tuple[Row, ...] = ()
+
+
+def table_parts(table: Table) -> tuple[Part, ...]:
+    """The table with all its columns, a part a group and one of the planned contrasts, for whoever sets it otherwise."""
+    columns: list[_Cell] = [("", lambda row: row.name), *_columns(table, wide=True)]
+    headings = tuple(" ".join(heading.split("\n")) for heading, _ in columns)
+    found = [
+        Part(_heading(group), headings, tuple(tuple(cell(row) for _, cell in columns) for row in group), tuple(group))
+        for group in _groups(table)
+    ]
+    contrasts = _contrast_cells(table)
+    return (*found, Part(_CONTRASTS_HEADING, _CONTRAST_HEADINGS, tuple(contrasts))) if contrasts else tuple(found)
+
+
 def to_markdown(table: Table) -> str:
     """The table as GitHub Markdown: a part a group, confusion matrices, footnotes."""
-    lines = [f"# {_title(table)}", ""]
+    lines = [f"# {table_title(table)}", ""]
     if table.stand_in:
         lines += [f"**{STAND_IN}**", ""]
-    columns: list[_Cell] = [("", lambda row: row.name), *_columns(table, wide=True)]
-    for group in _groups(table):
-        lines += [f"## {_escape(_heading(group))}", ""]
-        headings = [" ".join(heading.split("\n")) for heading, _ in columns]
-        lines.append("| " + " | ".join(headings) + " |")
-        lines.append("| " + " | ".join([":--", *["--:"] * (len(columns) - 1)]) + " |")
-        lines += ["| " + " | ".join(_escape(cell(row)) for _, cell in columns) + " |" for row in group]
-        lines.append("")
-    contrasts = _contrast_cells(table)
-    if contrasts:
-        lines += [f"## {_CONTRASTS_HEADING}", ""]
-        lines.append("| " + " | ".join(" ".join(heading.split("\n")) for heading in _CONTRAST_HEADINGS) + " |")
-        lines.append("| " + " | ".join([":--", *["--:"] * (len(_CONTRAST_HEADINGS) - 1)]) + " |")
-        lines += ["| " + " | ".join(map(_escape, texts)) + " |" for texts in contrasts]
+    for part in table_parts(table):
+        lines += [f"## {_escape(part.heading)}", ""]
+        lines.append("| " + " | ".join(part.columns) + " |")
+        lines.append("| " + " | ".join([":--", *["--:"] * (len(part.columns) - 1)]) + " |")
+        lines += ["| " + " | ".join(map(_escape, texts)) + " |" for texts in part.lines]
         lines.append("")
     lines += [*_confusion_lines(table), "## Notes", ""]
     lines += [f"- {_escape(note)}" for note in footnotes(table)]
@@ -255,7 +276,7 @@ def render(table: Table, *, width: int) -> Group:
             texts = [cell(row) for _, cell in cells]
             grid.add_row(*(Text(text, style=style) for text, style in zip(texts, styles, strict=True)))
         grid.add_section()
-    title = Text(_title(table), style="bold")
+    title = Text(table_title(table), style="bold")
     if table.stand_in:
         title.append("\n").append(f" {STAND_IN} ", style="bold black on yellow")
     notes = RichTable.grid(Column(width=2), Column())
@@ -644,7 +665,8 @@ def _places(row: Row) -> int:
     return 3 if row.rated >= _THREE_DECIMALS else 2
 
 
-def _title(table: Table) -> str:
+def table_title(table: Table) -> str:
+    """What the table is of, in one line."""
     kinds = set(table.kinds.values())
     plan = (
         "Leave one subject out"

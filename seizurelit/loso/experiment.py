@@ -187,6 +187,16 @@ def load_run(folder: Path) -> Run:
     return Run(folder, setup, config["run_id"], config["stand_in"])
 
 
+def identity_of(folder: Path) -> dict[str, Any]:
+    """What changed bits when the folder's run was begun: version, training, splits, and digests of cohort and cache.
+
+    Raises:
+        InputError: no run is there.
+    """
+    identity: dict[str, Any] = _read(folder / "config.json")["identity"]
+    return identity
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from seizurelit.config import Preset
+from seizurelit.config import Preset, Stream
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,9 @@ class RunOptions:
         out: run folder; the default is named by the run's id, so that the same command goes on where it was.
         preset: fast (the default without a GPU) or paper (the default with one).
         workers: processes at a time; the default is one a CPU core, or one a GPU.
+        permute_refit: how often to fit every fold anew on permuted labels, one seed each, for the p against chance; its cost is
+            printed first.
+        diff: folder of an older run of the same cohort, whose table this one is set beside.
         wandb: offline writes to the run folder alone, online sends pseudonymous metrics, off writes none.
     """
 
@@ -35,4 +38,25 @@ class RunOptions:
     out: Path | None = None
     preset: Preset | None = None
     workers: int | None = None
+    permute_refit: int = 0
+    diff: Path | None = None
     wandb: Literal["offline", "online", "off"] = "offline"
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One switch, and the rows in which it is tried; each is set beside the same row without it.
+
+    Attributes:
+        name: as the table calls it.
+        models: of agcn, tcn, agcn_kd; or fusion, which is set beside agcn_kd.
+        settings: what is changed, such as {agcn.adaptive: false}; nothing where rows of the reference itself are compared.
+        stream: own is the sign's own stream, other the one that the paper reads the other sign from.
+        only: signs of this own stream alone; by default all.
+    """
+
+    name: str
+    models: tuple[Literal["agcn", "tcn", "agcn_kd", "fusion"], ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+    stream: Literal["own", "other"] = "own"
+    only: Stream | None = None

@@ -32,16 +32,11 @@ def pool_run(run: Run) -> tuple[pd.DataFrame, tuple[str, ...]]:
         All out-of-fold predictions of the run so far, and a line for each sign whose baselines could not be made: what was trained
         is not lost because a file of the cache is damaged.
     """
-    ledger = Ledger(run.folder)
-    paths = sorted((run.folder / "jobs").glob(f"*/*/*/*/*/{PREDICTIONS}"))
-    whole = [path for path in paths if ledger.done(path.parent.relative_to(run.folder / "jobs").as_posix())]
-    parts = [_part(run, path) for path in whole]
-    plans = {sign: run.plan(sign) for sign in sorted({part.sign for part in parts})}
-    check_parts(parts, run.run_id, plans)
-    trained = pool(part.predictions for part in parts)
+    trained = trained_rows(run)
     cache, cohort = Cache.open(run.setup.cache), run.cohort
     frames, notes = [trained, fuse(trained)], []
-    for sign, plan in plans.items():
+    for sign in sorted(set(trained["sign"])):
+        plan = run.plan(sign)
         rows = trained.loc[trained["sign"] == sign]
         done = set(rows["fold"])
         made = dataclasses.replace(plan, folds=tuple(fold for fold in plan.folds if fold.name in done))
@@ -52,6 +47,16 @@ def pool_run(run: Run) -> tuple[pd.DataFrame, tuple[str, ...]]:
     predictions = pool(frames)
     write_predictions(run.folder / PREDICTIONS, predictions)
     return predictions, tuple(notes)
+
+
+def trained_rows(run: Run) -> pd.DataFrame:
+    """The predictions of a run's finished jobs, checked to be of this run and of the folds that their places say."""
+    ledger = Ledger(run.folder)
+    paths = sorted((run.folder / "jobs").glob(f"*/*/*/*/*/{PREDICTIONS}"))
+    whole = [path for path in paths if ledger.done(path.parent.relative_to(run.folder / "jobs").as_posix())]
+    parts = [_part(run, path) for path in whole]
+    check_parts(parts, run.run_id, {sign: run.plan(sign) for sign in sorted({part.sign for part in parts})})
+    return pool(part.predictions for part in parts)
 
 
 def _part(run: Run, path: Path) -> Part:

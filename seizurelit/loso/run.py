@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -14,15 +15,18 @@ from seizurelit.cache.store import Cache
 from seizurelit.cohort.files import write_whole
 from seizurelit.config import Training, check, with_overrides
 from seizurelit.errors import InputError
+from seizurelit.evaluation import comparison
 from seizurelit.evaluation.baselines import BASELINES
 from seizurelit.evaluation.fusion import FUSED_STREAM
+from seizurelit.evaluation.predictions import read_predictions
 from seizurelit.evaluation.rendering import print_table, write_table
 from seizurelit.evaluation.scores import per_fold
 from seizurelit.evaluation.table import RowKey, RunInfo, Table, make_table
-from seizurelit.loso.experiment import Row, Run, Setup, load_run, open_run
+from seizurelit.loso.experiment import Row, Run, Setup, identity_of, load_run, open_run
 from seizurelit.loso.jobs import Request, jobs_of, lacking_of, possible_rows
 from seizurelit.loso.options import RunOptions
-from seizurelit.loso.pooling import pool_run
+from seizurelit.loso.permuting import cost, refit, refit_null
+from seizurelit.loso.pooling import PREDICTIONS, pool_run
 from seizurelit.loso.standin import stand_in_cache
 from seizurelit.loso.watching import Watcher
 from seizurelit.scheduling.jobs import Executor
@@ -33,10 +37,19 @@ from seizurelit.scheduling.serial import Serial
 from seizurelit.training.fit import check_trainer_arguments
 
 PRELOAD = ("seizurelit.loso.job",)
+CHANGES = "changes.csv"
+
+_REFIT_SEED = "Refits on permuted labels are of one seed; beside a mean of several they spread more, which can only make p larger."
 
 
 def run_table(
-    options: RunOptions, training: Training, signs: Sequence[str], streams: Sequence[str], models: Sequence[str]
+    options: RunOptions,
+    training: Training,
+    signs: Sequence[str],
+    streams: Sequence[str],
+    models: Sequence[str],
+    *,
+    report: Callable[[Run, Table], None] | None = None,
 ) -> int:
     """Train what is missing of these rows, print their table, and write the run's files.
 
@@ -46,29 +59,60 @@ def run_table(
         signs: columns of the cohort.
         streams: pose, face.
         models: agcn, tcn, agcn_kd.
+        report: called at the end with the run and the table of all that its folder holds.
 
     Returns:
         The exit code: 0, or 1 where a fold that was asked for is missing.
     """
-    console = Console(stderr=True, highlight=False)
-    check_trainer_arguments(training)
-    for candidate in (*training.grid, {}):
-        check(with_overrides(training, candidate))
     seen = sorted(
         {name for candidate in training.grid for name in candidate if name.startswith(("windows.", "inputs."))}
     )
     if seen and "agcn_kd" in models and training.distillation.alpha > 0:
         msg = f"--grid: {', '.join(seen)} cannot be chosen for agcn_kd: teacher and student see the same windows; give --model"
         raise InputError(msg)
+    setup = setup_of(options, training)
+    rows, impossible = possible_rows(Cache.open(setup.cache), training, signs, streams, models)
+    if not rows:
+        raise InputError(*impossible.values())
+    run = open_run(setup, options.out, tuple(signs))
+    if options.diff is not None:
+        _refuse_other_cohort(run, options.diff)
+    folds = None if options.fold == "all" else (options.fold,)
+    request = Request(rows, options.seeds or 1, folds)
+    table, whole = train(run, request, impossible, options)
+    _show(asked(table, request), run)
+    if options.diff is not None:
+        print_diff(run, asked(table, request), options.diff)
+    if report is not None:
+        report(run, table)
+    return 0 if whole else 1
+
+
+def setup_of(options: RunOptions, training: Training) -> Setup:
+    """What the options choose, once all that can be refused before any job has been; without a cache, the stand-in cohort.
+
+    Raises:
+        InputError: settings out of range, or that Lightning's Trainer would not take.
+    """
+    console = Console(stderr=True, highlight=False)
+    check_trainer_arguments(training)
+    for candidate in (*training.grid, {}):
+        check(with_overrides(training, candidate))
     if options.seeds is None or options.seeds < 1:
         msg = f"--seeds {options.seeds}: give 1 or more"
+        raise InputError(msg)
+    if options.permute_refit < 0:
+        msg = f"--permute-refit {options.permute_refit}: give 0 or more"
+        raise InputError(msg)
+    if options.permute_refit and options.fold != "all":
+        msg = f"--permute-refit: chance is of all folds, not of --fold {options.fold}; leave one of the two out"
         raise InputError(msg)
     if options.cache is None:
         console.print(
             "no --cache was given: the stand-in cohort is used (STAND-IN COHORT, synthetic, no clinical data)"
         )
     cache = Cache.open(options.cache or stand_in_cache(Path("runs"), console))
-    setup = Setup(
+    return Setup(
         cache=cache.root,
         cohort=options.cohort,
         folds=options.folds,
@@ -77,30 +121,75 @@ def run_table(
         preset=str(options.preset),
         device="gpu" if torch.cuda.is_available() else "cpu",
     )
-    rows, impossible = possible_rows(cache, training, signs, streams, models)
-    if not rows:
-        raise InputError(*impossible.values())
-    run = open_run(setup, options.out, tuple(signs))
-    folds = None if options.fold == "all" else (options.fold,)
-    request = Request(rows, options.seeds, folds)
-    jobs = jobs_of(run, request)
+
+
+def train(run: Run, request: Request, impossible: Mapping[Row, str], options: RunOptions) -> tuple[Table, bool]:
+    """Train what is missing of a request, refit it on permuted labels if that is asked for, and make the table.
+
+    Args:
+        run: the run.
+        request: rows, seeds and folds.
+        impossible: rows that the cache has no tensors for, and why.
+        options: workers, wandb, and how many refits.
+
+    Returns:
+        The table of all that the run's folder holds, and whether every fold is there that was asked for.
+    """
+    console = Console(stderr=True, highlight=False)
+    setup, jobs = run.setup, jobs_of(run, request)
     console.print(
-        f"run {run.folder}: {len(jobs)} trainings, preset {setup.preset}, {options.seeds} seed(s), on {setup.device}"
+        f"run {run.folder}: {len(jobs)} trainings, preset {setup.preset}, {request.seeds} seed(s), on {setup.device}"
     )
-    executor = executor_for(setup, options.workers)
-    with Watcher(run, jobs, executor.slots, options.wandb) as watcher:
-        outcome = run_jobs(jobs, run.folder, executor=executor, on_event=watcher)
-        table = tabulate(run, request, impossible, outcome)
+    executor = functools.partial(executor_for, setup, options.workers)
+    slots = executor().slots
+    if options.permute_refit:
+        console.print(cost(run, request, options.permute_refit, slots))
+    with Watcher(run, jobs, slots, options.wandb) as watcher:
+        outcome = run_jobs(jobs, run.folder, executor=executor(), on_event=watcher)
+        if not options.permute_refit:
+            table = tabulate(run, request, impossible, outcome)
+            watcher.summary(table)
+            return table, outcome.whole
+    console.print(cost(run, request, options.permute_refit, slots))
+    whole = refit(run, request, options.permute_refit, executor)
+    table = tabulate(run, request, impossible, outcome)
+    with Watcher(run, (), slots, options.wandb) as watcher:
         watcher.summary(table)
-    _show(asked(table, request), run)
-    return 0 if outcome.whole else 1
+    return table, whole and outcome.whole
 
 
-def report_run(folder: Path) -> int:
+def _refuse_other_cohort(run: Run, old: Path) -> None:
+    if identity_of(old)["cohort"] != identity_of(run.folder)["cohort"]:
+        msg = f"{old}: is a run of another cohort than {run.folder}; give --diff one of the same seizures and labels"
+        raise InputError(msg)
+
+
+def print_diff(run: Run, table: Table, old: Path) -> None:
+    """Print how far a table's numbers are from an older run's, and write it as changes.csv into the newer run's folder.
+
+    Args:
+        run: the newer run.
+        table: of it.
+        old: folder of the older run.
+
+    Raises:
+        InputError: no run is there, or it is of another cohort.
+    """
+    _refuse_other_cohort(run, old)
+    new, before = (read_predictions(folder / PREDICTIONS) for folder in (run.folder, old))
+    found = comparison.compare(table, new, before, str(old))
+    Console().print(comparison.render(found))
+    write_whole(run.folder / CHANGES, comparison.to_csv(found).encode())
+    print(f"{run.folder / CHANGES}: all changes")
+
+
+def report_run(folder: Path, report: Callable[[Run, Table], None] | None = None, diff: Path | None = None) -> int:
     """Make the table of a run anew from its finished jobs, and print it.
 
     Args:
         folder: the run.
+        report: called at the end with the run and its table.
+        diff: folder of an older run of the same cohort to set it beside.
 
     Returns:
         0, or 1 where a job that was planned is missing.
@@ -113,6 +202,10 @@ def report_run(folder: Path) -> int:
     open_ = {job: record.error or "not run" for job, record in records.items() if not ledger.done(job)}
     table = tabulate(run, Request(rows, seeds), {}, Outcome(failed=open_))
     _show(table, run)
+    if diff is not None:
+        print_diff(run, table, diff)
+    if report is not None:
+        report(run, table)
     return 1 if open_ else 0
 
 
@@ -168,6 +261,11 @@ def tabulate(run: Run, request: Request, impossible: Mapping[Row, str], outcome:
         notes=(*(f"no row {row.sign} {row.stream} {row.model}: {why}" for row, why in impossible.items()), *notes),
     )
     table = make_table(predictions, plans, run.cohort, info)
+    null = refit_null(run, table, predictions)
+    if null:
+        several = (_REFIT_SEED,) if request.seeds > 1 else ()
+        info = dataclasses.replace(info, refit_null=null, notes=(*info.notes, *several))
+        table = make_table(predictions, plans, run.cohort, info)
     write_table(run.folder, table)
     write_whole(run.folder / "per_fold.csv", per_fold(predictions).to_csv(index=False, lineterminator="\n").encode())
     return table

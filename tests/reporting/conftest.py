@@ -1,0 +1,169 @@
+"""A headless Chromium that tests talk to over a pipe (the DevTools protocol); nothing is installed for it."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NAMES = ("chromium-headless-shell", "chrome-headless-shell", "chromium", "chromium-browser", "google-chrome")
+
+
+class Browser:
+    """One page of a Chromium.
+
+    Args:
+        program: of the browser.
+        profile: an empty folder.
+    """
+
+    def __init__(self, program: str, profile: Path) -> None:
+        there, self._write = os.pipe()
+        self._read, back = os.pipe()
+        command = [
+            program,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--remote-debugging-pipe",
+            f"--user-data-dir={profile}",
+        ]
+        # The browser reads from 3 and writes to 4.
+        shell = ["/bin/sh", "-c", f'exec 3<&{there} 4>&{back}; exec "$@"', "sh", *command]
+        self._process = subprocess.Popen(shell, pass_fds=(there, back), stderr=subprocess.DEVNULL)
+        os.close(there)
+        os.close(back)
+        self._buffer = b""
+        self._count = 0
+        self.events: list[dict[str, Any]] = []
+        self._session: str | None = None
+        target = self.send("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.send(f"{domain}.enable")
+
+    def send(self, method: str, **params: Any) -> Any:
+        """Call a method of the protocol and wait for its result."""
+        self._count += 1
+        message = {"id": self._count, "method": method, "params": params}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._write, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._next()
+            if answer.get("id") == self._count:
+                assert "error" not in answer, answer
+                return answer["result"]
+            self.events.append(answer)
+
+    def _next(self) -> dict[str, Any]:
+        while b"\0" not in self._buffer:
+            part = os.read(self._read, 1 << 20)
+            assert part, "the browser ended"
+            self._buffer += part
+        message, self._buffer = self._buffer.split(b"\0", 1)
+        found = json.loads(message)
+        assert isinstance(found, dict)
+        return found
+
+    def open(self, url: str) -> None:
+        """Go to a page and wait until it is loaded."""
+        self.events.clear()
+        self.send("Page.navigate", url=url)
+        self.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
+
+    def run(self, script: str) -> Any:
+        """What an expression is in the page."""
+        answer = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def wait(self, script: str, seconds: float = 30) -> None:
+        """Until an expression is true."""
+        until = time.monotonic() + seconds
+        while not self.run(script):
+            assert time.monotonic() < until, script
+            time.sleep(0.05)
+
+    def click(self, selector: str) -> None:
+        """Click into the middle of the first element, with the mouse."""
+        box = self.run(
+            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{block: 'center'}});"
+            " const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()"
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            self.send("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
+
+    def press(self, key: str, code: int) -> None:
+        """Press a key."""
+        text = {"text": "\r"} if key == "Enter" else {}
+        for kind in ("keyDown", "keyUp"):
+            self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **text)
+
+    def look(self, *, width: int = 1280, height: int = 1000, dark: bool = False, media: str = "screen") -> None:
+        """Set the window and the colours that the reader prefers."""
+        self.send(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
+        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        self.send("Emulation.setEmulatedMedia", media=media, features=scheme)
+
+    def picture(self, path: Path) -> None:
+        """A screenshot of what is in the window."""
+        path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"]))
+
+    @property
+    def complaints(self) -> list[str]:
+        """What stands in the console since the page was opened: errors, warnings, exceptions, what a policy refused."""
+        self.run("0")
+        kept = []
+        for event in self.events:
+            params = event.get("params", {})
+            if event.get("method") == "Log.entryAdded":
+                kept.append(str(params["entry"]["text"]))
+            elif event.get("method") in {"Runtime.exceptionThrown", "Runtime.consoleAPICalled"}:
+                kept.append(str(params))
+        return kept
+
+    @property
+    def requests(self) -> list[str]:
+        """What the page has asked for, itself and what it brings along left away."""
+        asked = [
+            event["params"]["request"]["url"]
+            for event in self.events
+            if event.get("method") == "Network.requestWillBeSent"
+        ]
+        return [url for url in asked[1:] if not url.startswith("data:")]
+
+    def close(self) -> None:
+        """End the browser."""
+        self._session = None
+        with contextlib.suppress(OSError, AssertionError):
+            self.send("Browser.close")
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for end in (self._read, self._write):
+            os.close(end)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser, or none and the reason."""
+    program = next(filter(None, map(shutil.which, NAMES)), None)
+    if program is None:
+        pytest.skip(f"no headless Chromium ({', '.join(NAMES)}) is on the PATH")
+    browser = Browser(program, tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
