@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from seizurelit.ablate import AblateOptions
 from seizurelit.cli import door_parser, parse
 from seizurelit.config import check, with_overrides
 from seizurelit.fit import FitOptions
@@ -13,12 +14,13 @@ FILES = sorted((Path(__file__).parents[1] / "experiments").glob("*.yaml"))
 
 
 def test_there_are_experiments():
-    assert {path.stem for path in FILES} >= {"table1", "ui_prmd"}
+    assert {path.stem for path in FILES} >= {"ablations", "table1", "ui_prmd"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_an_experiment_is_read_and_in_range(path):
-    door, options = ("reproduce", ReproduceOptions) if path.stem == "table1" else ("fit", FitOptions)
+    doors = {"table1": ("reproduce", ReproduceOptions), "ablations": ("ablate", AblateOptions)}
+    door, options = doors.get(path.stem, ("fit", FitOptions))
     _, training = parse(door_parser(door, "", options, trains=True), options, ["--config", str(path)], trains=True)
     for candidate in training.grid or [{}]:
         check(with_overrides(training, candidate))
