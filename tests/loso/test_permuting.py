@@ -48,7 +48,7 @@ def table_of(options):
 def test_every_fold_is_fitted_anew_on_each_set_and_p_is_counted(options, tiny_cache, capsys):
     assert run(options, ("tcn", "agcn_kd")) == 0
     said = capsys.readouterr()
-    first, then = (line for line in said.err.replace("\n", " ").split("3 sets of permuted labels: ")[1:])
+    first, then = (line for line in " ".join(said.err.split()).split("3 sets of permuted labels: ")[1:])
     assert first.startswith("36 trainings left")
     assert "timed" in first
     assert "36 trainings left" in then
