@@ -1,0 +1,180 @@
+"""Our networks against plain ones written from the papers' equations: `python -m bench.networks`, a table and bench-networks.json.
+
+Each row is one network, one shape, one precision, as a training step or as inference; the reference (bench/reference.py) and ours
+work by turns in this process, on the same windows, and reference/ours is how many times as fast ours is. `--all` takes every shape.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from bench.machine import machine
+from bench.reference import ReferenceAgcn, ReferenceTcn
+from seizurelit.cohort.skeleton import Skeleton, built_in
+from seizurelit.models import Agcn, Tcn
+
+CHANNELS, FEATURES, CLASSES = 4, 512, 2
+SECONDS = 0.2
+"""What one turn takes at least: shorter work is repeated."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row.
+
+    Attributes:
+        network: agcn-small, agcn-ten_block or tcn.
+        mode: step (forward, backward, optimiser) or inference.
+        precision: fp32 or bf16 (autocast).
+        batch: windows.
+        frames: of a window.
+        joints: 11 (body11) or 23 (face23); of no account to the TCN.
+    """
+
+    network: str
+    mode: str
+    precision: str
+    batch: int
+    frames: int
+    joints: int
+
+
+CASES = (
+    *(
+        Case("agcn-ten_block", mode, precision, 8, 300, 11)
+        for mode in ("step", "inference")
+        for precision in ("fp32", "bf16")
+    ),
+    *(
+        Case("agcn-small", mode, precision, 8, 75, V)
+        for mode in ("step", "inference")
+        for V in (11, 23)
+        for precision in ("fp32", "bf16")
+    ),
+    *(Case("tcn", mode, precision, 8, 75, 11) for mode in ("step", "inference") for precision in ("fp32", "bf16")),
+)
+
+
+def every_case() -> list[Case]:
+    """All shapes: batch 1 to 64, 100 to 1500 frames, 11 and 23 joints."""
+    shapes = itertools.product(("fp32", "bf16"), (1, 8, 64), (100, 300, 1500), (11, 23))
+    return [
+        Case(network, mode, *shape)
+        for network in ("agcn-small", "agcn-ten_block", "tcn")
+        for mode in ("step", "inference")
+        for shape in shapes
+        if network != "tcn" or shape[-1] == 11
+    ]
+
+
+def networks(case: Case) -> tuple[nn.Module, nn.Module, Tensor]:
+    """The reference, ours, and windows for both."""
+    torch.manual_seed(0)
+    if case.network == "tcn":
+        sizes = {"channels": 64, "levels": 6, "kernel": 3, "dropout": 0.2}
+        return (
+            ReferenceTcn(FEATURES, CLASSES, **sizes),
+            Tcn(FEATURES, CLASSES),
+            torch.randn(case.batch, FEATURES, case.frames),
+        )
+    skeleton: Skeleton = built_in("body11" if case.joints == 11 else "face23")
+    graph, variant = torch.from_numpy(skeleton.adjacency()), case.network.removeprefix("agcn-")
+    ours = Agcn(graph, CHANNELS, CLASSES, variant=variant)  # type: ignore[arg-type]
+    x = torch.randn(case.batch, CHANNELS, case.frames, case.joints)
+    return ReferenceAgcn(graph, CHANNELS, CLASSES, variant=variant), ours, x
+
+
+def worker(network: nn.Module, x: Tensor, case: Case, device: str) -> Callable[[], None]:
+    """One training step or one inference."""
+    network, x = network.to(device), x.to(device)
+    label = torch.arange(case.batch, device=device) % CLASSES
+    autocast = torch.autocast(device, torch.bfloat16) if case.precision == "bf16" else contextlib.nullcontext()
+    if case.mode == "inference":
+        network.eval()
+
+        @torch.inference_mode()
+        def infer() -> None:
+            with autocast:
+                network(x)
+
+        return infer
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
+
+    def step() -> None:
+        optimiser.zero_grad(set_to_none=True)
+        with autocast:
+            logits = network(x)
+        nn.functional.cross_entropy(logits.float(), label).backward()
+        optimiser.step()
+
+    return step
+
+
+def timed(work: Callable[[], None], times: int, device: str) -> float:
+    """Seconds for one of so many."""
+    start = time.perf_counter()
+    for _ in range(times):
+        work()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - start) / times
+
+
+def measure(case: Case, rounds: int, device: str) -> dict[str, float]:
+    """Milliseconds of both (medians), their ratio by turns, its range."""
+    reference, ours, x = networks(case)
+    works = [worker(network, x, case, device) for network in (reference, ours)]
+    first = [timed(work, 2, device) for work in works]  # warms up
+    times = [max(1, round(SECONDS / seconds)) for seconds in first]
+    pairs = [[timed(work, count, device) for work, count in zip(works, times, strict=True)] for _ in range(rounds)]
+    ratios = sorted(plain / own for plain, own in pairs)
+    medians = [statistics.median(column) * 1e3 for column in zip(*pairs, strict=True)]
+    return {
+        "reference_ms": medians[0],
+        "ours_ms": medians[1],
+        "ratio": statistics.median(ratios),
+        "lowest": ratios[0],
+        "highest": ratios[-1],
+    }
+
+
+def main() -> None:
+    """Measure, print, write bench-networks.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--all", action="store_true", help="every shape instead of those that the presets use")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    described = machine()
+    table = Table(title=f"{described}, {options.threads} thread(s), {options.rounds} turns; reference/ours")
+    for heading in ("network", "mode", "precision", "batch", "T", "V", "reference ms", "ours ms", "ratio", "range"):
+        table.add_column(heading)
+    rows = []
+    for case in every_case() if options.all else CASES:
+        row = measure(case, options.rounds, device)
+        rows.append(vars(case) | row)
+        cells = (case.network, case.mode, case.precision, case.batch, case.frames, case.joints)
+        numbers = (f"{row['reference_ms']:.1f}", f"{row['ours_ms']:.1f}", f"{row['ratio']:.2f}")
+        table.add_row(*map(str, cells), *numbers, f"{row['lowest']:.2f}–{row['highest']:.2f}")
+    Console(width=130).print(table)
+    text = json.dumps({"machine": described, "threads": options.threads, "rows": rows}, indent=2) + "\n"
+    Path("bench-networks.json").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
