@@ -13,7 +13,7 @@ from rich.console import Console
 
 from seizurelit.cache.store import Cache
 from seizurelit.cohort.files import write_whole
-from seizurelit.config import Training, check, with_overrides
+from seizurelit.config import MODELS, Training, check, with_overrides
 from seizurelit.errors import InputError
 from seizurelit.evaluation import comparison
 from seizurelit.evaluation.baselines import BASELINES
@@ -249,13 +249,16 @@ def tabulate(run: Run, request: Request, impossible: Mapping[Row, str], outcome:
     for job, why in {**outcome.failed, **outcome.blocked}.items():
         sign, stream, model, seed, fold = job.split("/")
         failed[RowKey(sign, stream, model), int(seed.removeprefix("seed-")), fold] = why
+    # The folder may hold rows of requests before, which lack what they lack.
+    held = predictions.loc[predictions["model"].isin(MODELS), ["sign", "stream", "model"]].drop_duplicates()
+    rows = tuple(dict.fromkeys([*request.rows, *(Row(*key) for key in held.itertuples(index=False))]))
     info = RunInfo(
         run_id=run.run_id,
         preset=run.setup.preset,
         seeds=tuple(range(request.seeds)),
         rows=tuple(RowKey(row.sign, row.stream, row.model) for row in request.rows),
         failed=failed,
-        lacking=lacking_of(run, request.rows),
+        lacking=lacking_of(run, rows),
         stand_in=run.stand_in,
         fixed_graph=not run.setup.training.agcn.adaptive,
         notes=(*(f"no row {row.sign} {row.stream} {row.model}: {why}" for row, why in impossible.items()), *notes),
