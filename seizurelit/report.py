@@ -20,12 +20,15 @@ class ReportOptions:
             as the files on disk say; exit code 1 if a held-out subject is among them or a file is not what the run sealed.
         diff: folder of an older run of the same cohort, whose table this one is set beside.
         videos: folder from which the cohort names its videos, which the report links to; by default that of its cohort.csv.
+        share: instead of the local report write report-shared.html, which may be passed on: keyed pseudonyms for names, no
+            path, no link, no attribute of a patient.
     """
 
     run: Path
     audit: bool = False
     diff: Path | None = None
     videos: Path | None = None
+    share: bool = False
 
 
 def main(argv: Sequence[str]) -> int:
@@ -37,9 +40,10 @@ def main(argv: Sequence[str]) -> int:
 
         return audit_run(options.run)
     from seizurelit.loso.run import report_run  # noqa: PLC0415 - likewise pandas
-    from seizurelit.reporting.report import report_with_figures  # noqa: PLC0415 - likewise
+    from seizurelit.reporting.report import report_with_figures, share  # noqa: PLC0415 - likewise
 
-    return report_run(options.run, diff=options.diff, report=partial(report_with_figures, videos=options.videos))
+    report = share if options.share else partial(report_with_figures, videos=options.videos)
+    return report_run(options.run, diff=options.diff, report=report)
 
 
 if __name__ == "__main__":

@@ -216,8 +216,9 @@ def _answers(evidence: Evidence) -> dict[str, str]:
         "limits": f"{limits(evidence)[0]} See Method and limits. {author}",
         "input": "A seizure without the extraction that a model needs has no score. How poor a video may be was not tested.",
         "subsets": "None beyond the rating of each sign; windows cover each seizure whole when it is scored.",
-        "private": "Keypoints and weights are pseudonymous at best. This page has no picture; it names subjects as "
-        f"the cohort does. {author}",
+        "private": "Keypoints and weights are pseudonymous at best. This page has no picture; it "
+        + ("has keyed pseudonyms for names." if evidence.shared else "names subjects as the cohort does.")
+        + f" {author}",
         "agreement": f"labels.csv has {len(evidence.cohort.ratings)} ratings by "
         f"{len({rating.rater for rating in evidence.cohort.ratings})} raters; their agreement is computed from it."
         if evidence.cohort.ratings
@@ -343,10 +344,7 @@ def _chosen(training: Training) -> str:
             "refitted on all."
         )
     if training.threshold == "inner":
-        return (
-            "The threshold is chosen on each fold's inner subjects; settings and the number of epochs are fixed "
-            "beforehand."
-        )
+        return "The threshold is chosen on each fold's inner subjects; settings and the number of epochs are fixed beforehand."
     return "Nothing is chosen: settings, number of epochs and threshold are fixed beforehand."
 
 

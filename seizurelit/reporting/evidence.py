@@ -96,6 +96,7 @@ class Evidence:
         windows: row → seizure → scores over time; without those of jobs that kept none.
         histories: row → its trainings.
         videos: seizure → the file, of those that are there.
+        shared: whether names are pseudonyms and nothing stands in it that must stay on the machine (`sharing`).
     """
 
     run: Run
@@ -107,6 +108,7 @@ class Evidence:
     windows: Mapping[RowKey, Mapping[str, tuple[Window, ...]]]
     histories: Mapping[RowKey, tuple[History, ...]]
     videos: Mapping[str, Path]
+    shared: bool = False
 
     @cached_property
     def signs(self) -> dict[str, Sign]:

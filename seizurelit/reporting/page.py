@@ -15,7 +15,8 @@ from seizurelit.reporting.checklists import Item, claim, cohort_line, limits, se
 from seizurelit.reporting.curves import Curves
 from seizurelit.reporting.drawing import over_time, three_charts, training
 from seizurelit.reporting.evidence import Call, Evidence, Sighting, Window
-from seizurelit.reporting.strata import FEWEST_SUBJECTS, Figure, order, strata, within
+from seizurelit.reporting.findings import Findings
+from seizurelit.reporting.strata import FEWEST_SUBJECTS, STRATIFIED, Figure, Stratum
 from seizurelit.reporting.style import PAGE, STYLE
 
 MOST_SEIZURES = 300
@@ -34,12 +35,12 @@ _SECTIONS = {
 }
 
 
-def render_page(evidence: Evidence, found: Mapping[RowKey, Curves]) -> str:
+def render_page(evidence: Evidence, findings: Findings) -> str:
     """The whole page as text.
 
     Args:
-        evidence: of the run.
-        found: the curves of each row that has any.
+        evidence: of the run, under its own names or under pseudonyms.
+        findings: computed of the run.
     """
     shown = _shown(evidence)
     places = {name: f"s{place}" for place, name in enumerate(shown)}
@@ -48,8 +49,8 @@ def render_page(evidence: Evidence, found: Mapping[RowKey, Curves]) -> str:
         "run": _run(evidence),
         "table": _table(evidence),
         "heat": _heat(evidence, places),
-        "curves": _curves(evidence, found),
-        "strata": _strata(evidence),
+        "curves": _curves(evidence, findings.curves),
+        "strata": _strata(evidence, findings.strata),
         "training": _training(evidence),
         "method": _method(evidence),
         "seizures": _seizures(evidence, shown),
@@ -66,7 +67,7 @@ def render_page(evidence: Evidence, found: Mapping[RowKey, Curves]) -> str:
 {banner}<header id="top"><h1>{escape(evidence.run.folder.resolve().name)}</h1>
 <p>{escape(table_title(evidence.table))}. {escape(cohort_line(evidence))}</p>
 <p class="use">{escape(RESEARCH_USE)}</p>
-<p class="use">This page names subjects as the cohort does: keep it where the cohort is.</p>
+<p class="use">{escape(_privacy(evidence))}</p>
 <nav aria-label="Sections"><ul>{links}</ul></nav></header>
 <main>
 {sections}
@@ -78,6 +79,15 @@ def render_page(evidence: Evidence, found: Mapping[RowKey, Curves]) -> str:
         kind=' class="stand-in"' if stand_in else "",
         body=body,
     )
+
+
+def _privacy(evidence: Evidence) -> str:
+    if evidence.shared:
+        return (
+            "Subjects, seizures, folds and raters stand under keyed pseudonyms; attributes of single patients, videos and paths "
+            "are left out. Pseudonymous is not anonymous."
+        )
+    return "This page names subjects as the cohort does: keep it where the cohort is. report --share writes one to pass on."
 
 
 # What is shown of a seizure.
@@ -253,9 +263,9 @@ def _run(evidence: Evidence) -> str:
         ("TCN", f"{settings.tcn.levels} levels, {settings.tcn.channels} channels, on {settings.tcn.input}"),
         ("distillation", f"α {settings.distillation.alpha:g}, T {settings.distillation.temperature:g}"),
         ("threshold", "0.5" if settings.threshold == "half" else "chosen on inner subjects"),
-        ("cohort", evidence.cohort.digest),
-        ("cache", run.setup.cache.name),
     ]
+    if not evidence.shared:
+        pairs += [("cohort", evidence.cohort.digest), ("cache", run.setup.cache.name)]
     makers = sorted({f"{s}: {m}" for sighting in evidence.sightings.values() for s, m in sighting.made_by.items()})
     pairs += [("extracted by", ", ".join(makers) or "–")]
     whole = len(evidence.cohort.seizures), len(evidence.cohort.subjects)
@@ -397,40 +407,34 @@ def _curves(evidence: Evidence, found: Mapping[RowKey, Curves]) -> str:
     return "\n".join(parts)
 
 
-def _strata(evidence: Evidence) -> str:
-    kinds = strata(evidence.cohort)
-    if not kinds:
-        return "<p>The cohort has no column sex, age, age_at_onset or ez_lobe.</p>"
+def _strata(evidence: Evidence, found: Mapping[str, tuple[Stratum, ...]]) -> str:
+    if not found:
+        return f"<p>The cohort has no column {', '.join(STRATIFIED)}.</p>"
     parts = [
         "<p>Accuracy within groups of subjects, the mean over the seeds, with 95 % BCa intervals over subjects. "
         f"Exploratory, uncorrected. Under {FEWEST_SUBJECTS} subjects only counts are given.</p>"
     ]
-    for sign, labels in evidence.labels.items():
-        rows = [row for row in evidence.rows(sign, trained=True) if row.group == sign] or list(
-            evidence.rows(sign, trained=True)
+    for sign, listed in found.items():
+        rows = [row for row in evidence.rows(sign, trained=True) if row.key in listed[0].accuracy]
+        positive = evidence.signs[sign].positive is not None
+        heads = (
+            "Group",
+            "#Subjects",
+            "#Seizures",
+            *(("#Positive",) if positive else ()),
+            *(f"#{row.name}" for row in rows),
         )
-        if not rows:
-            continue
-        cases = [evidence.cases(row) for row in rows]
-        positive = evidence.signs[sign].positive
-        counted = ("#Subjects", "#Seizures", *(("#Positive",) if positive else ()))
-        heads = ("Group", *counted, *(f"#{row.name}" for row in rows))
         lines = []
-        for kind, of in kinds.items():
-            lines.append(f'<tr><th scope="rowgroup" colspan="{len(rows) + 4}"><b>{escape(kind)}</b></th></tr>')
-            for stratum in order({of[name] for name in labels}):
-                seizures = {name for name in labels if of[name] == stratum}
-                subjects = {evidence.cohort.subject_of(name) for name in seizures}
-                counts = [
-                    len(subjects),
-                    len(seizures),
-                    *([sum(labels[n] == positive for n in seizures)] if positive else []),
-                ]
+        for kind in dict.fromkeys(stratum.kind for stratum in listed):
+            lines.append(f'<tr><th scope="rowgroup" colspan="{len(heads)}"><b>{escape(kind)}</b></th></tr>')
+            for stratum in (one for one in listed if one.kind == kind):
+                counts = [stratum.subjects, stratum.seizures, *([stratum.positive] if positive else [])]
+                few = stratum.subjects < FEWEST_SUBJECTS
                 cells = [str(count) for count in counts] + [
-                    "" if len(subjects) < FEWEST_SUBJECTS else _figure(within(one, seizures)) for one in cases
+                    "" if few else _figure(stratum.accuracy[row.key]) for row in rows
                 ]
                 lines.append(
-                    f'<tr><th scope="row">{escape(stratum)}</th>'
+                    f'<tr><th scope="row">{escape(stratum.name)}</th>'
                     + "".join(f'<td class="n">{cell}</td>' for cell in cells)
                     + "</tr>"
                 )
@@ -511,7 +515,11 @@ def _article(evidence: Evidence, name: str, place: int, count: int) -> str:
     before = f'<a href="#s{place - 1}">previous</a>' if place else ""
     after = f'<a href="#s{place + 1}">next</a>' if place + 1 < count else ""
     video = f"<span>{_video(evidence, seizure)}</span>" if name in evidence.videos else ""
-    known = [(key.replace("_", " "), cell) for key, cell in seizure.columns.items() if cell and key != STAND_IN_COLUMN]
+    known = [
+        (key.replace("_", " "), cell)
+        for key, cell in seizure.columns.items()
+        if cell and key != STAND_IN_COLUMN and not (evidence.shared and key in STRATIFIED)
+    ]
     pairs = [*known, *_seen(sighting)]
     tables = "".join(_spoken(evidence, sign, name) for sign, labels in evidence.labels.items() if name in labels)
     return (
@@ -566,7 +574,24 @@ def _spoken(evidence: Evidence, sign: str, name: str) -> str:
         )
     heads = ("Model", "#Score of each seed", "Says", "That is", *(("Windows over time",) if timed else ()))
     said = f"{sign}: {_label(evidence, sign, label)}"
-    return f"<section><h4>{escape(said)}</h4>{_scrolled(f'{name}, {said}', heads, lines)}</section>"
+    return f"<section><h4>{escape(said)}</h4>{_raters(evidence, sign, name)}{_scrolled(f'{name}, {said}', heads, lines)}</section>"
+
+
+def _raters(evidence: Evidence, sign: str, seizure: str) -> str:
+    """Who said what of a sign, where labels.csv has it."""
+    words = {"0": "absent", "1": "present", "?": "cannot be told"}
+    said = []
+    for rating in evidence.cohort.ratings:
+        if (rating.seizure, rating.sign) != (seizure, sign):
+            continue
+        parts = [words[rating.value]]
+        if rating.onset is not None or rating.offset is not None:
+            ends = ("?" if time is None else f"{time:g}" for time in (rating.onset, rating.offset))
+            parts.append("–".join(ends) + " s")
+        parts += [part for part in (rating.side, rating.limb) if part]
+        parts += {True: ["blinded"], False: ["not blinded"], None: []}[rating.blinded]
+        said.append(f"{rating.rater}: {', '.join(parts)}")
+    return f'<p class="raters">Raters: {escape("; ".join(said))}</p>' if said else ""
 
 
 def _time(evidence: Evidence, row: Row, name: str, calls: Sequence[Call]) -> str:

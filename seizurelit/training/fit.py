@@ -24,8 +24,9 @@ from seizurelit.training.modules import DistilledStudent, SeizureClassifier
 from seizurelit.training.networks import WindowNetwork, build_network
 
 HISTORY = "metrics.csv"
-WINDOWS = "windows.csv"
 """The curves of a fitting, as Lightning's CSVLogger names them."""
+WINDOWS = "windows.csv"
+"""The scores of each window of the held-out seizures, as `predict` writes them."""
 
 # What the outer loop or another option decides; the remedy is printed.
 OWNED = {
@@ -150,7 +151,7 @@ def predict(
         warnings.simplefilter("ignore")
         batches = _trainer(training, epochs=1, device=device, logger=False).predict(module, datamodule=data)
     scores: dict[str, np.ndarray] = {}
-    rows: list[tuple[str, float, list[float]]] = []
+    rows: list[tuple[str, ...]] = []
     spans = data.scored_spans()
     for indices, probabilities, of_windows in batches or ():
         parts = zip(
@@ -161,11 +162,12 @@ def predict(
             scores[name] = probability
             # Beyond the seizure's own windows there is only what fills the batch up.
             for span, window in zip(spans[index], shares, strict=False):
-                rows.append((name, span[0], [*span, *window]))
+                rows.append((name, *(f"{number:.9g}" for number in (*span, *window))))
     if windows is not None:
+        rows.sort(key=lambda row: (row[0], float(row[1])))
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(("seizure", "start", "end", *(f"score_{index}" for index in range(data.classes))))
-        writer.writerows((name, *(f"{number:.9g}" for number in numbers)) for name, _, numbers in sorted(rows))
+        writer.writerows(rows)
         write_whole(windows, text.getvalue().encode())
     return scores

@@ -1,9 +1,10 @@
-"""A headless Chromium that tests talk to over a pipe (the DevTools protocol); nothing is installed for it."""
+"""A tiny real run whose cohort has hostile names, and a headless Chromium to read its report in."""
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -13,7 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import yaml
 
 NAMES = ("chromium-headless-shell", "chrome-headless-shell", "chromium", "chromium-browser", "google-chrome")
 
@@ -167,3 +170,104 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     browser = Browser(program, tmp_path_factory.mktemp("profile"))
     yield browser
     browser.close()
+
+
+QUICK = {
+    "windows.frames": 20,
+    "windows.stride": 20,
+    "windows.per_seizure": 1,
+    "agcn.variant": "small",
+    "optimiser.epochs": 2,
+    "tcn.levels": 1,
+    "tcn.channels": 4,
+}
+PERSON, HOSTILE, RATER = "Erika Mustermann", "<img src=x onerror=alert(1)>", "Hans Beispiel"
+NOTE = "</script><script>alert(2)</script> see /mnt/ward7/Mustermann.docx"
+FRAMES, FPS = 60, 10.0
+
+
+def _points(rng: np.random.Generator, lively: bool) -> np.ndarray:
+    """(T, V, C) of the skeleton below: a torso, and a hand that moves more where the sign is present."""
+    hip = np.stack([np.linspace(200, 300, FRAMES), np.linspace(400, 410, FRAMES)], axis=-1)
+    hand = hip + rng.normal(0, 60 if lively else 20, (FRAMES, 2))
+    xy = np.stack([hip, hip - [0, 100], hand], axis=1)
+    return np.concatenate([xy, np.where(rng.random((FRAMES, 3, 1)) < 0.1, 0.0, 0.9)], axis=-1)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a sign, all models (TCNp with two seeds), eight subjects: a seizure is not rated, one has no face.
+
+    Its cohort has a patient's name, markup in names and notes, a video, and two raters who are named.
+    """
+    from seizurelit.config import MODELS, STREAMS, Training, with_overrides
+    from seizurelit.ingestion.ingest import Ingest, ingest
+    from seizurelit.loso.options import RunOptions
+    from seizurelit.loso.run import run_table
+
+    root = tmp_path_factory.mktemp("reported")
+    subjects = [PERSON, HOSTILE, *(f"sub-{number}" for number in range(1, 7))]
+    rows = []
+    for place, subject in enumerate(subjects):
+        sex, lobe = "FM"[place % 2], "frontal" if place < 6 else "temporal"
+        for number in range(1 + (place < 3)):
+            label = "" if (place, number) == (2, 1) else str((place + number) % 2)
+            name = f"{subject} {number + 1}"
+            video = "ward-films/Mustermann 1.avi" if (place, number) == (0, 0) else ""
+            rows.append((subject, name, video, sex, str(8 + 6 * place), lobe, label, NOTE if place == 0 else ""))
+    header = ("subject", "seizure", "video", "sex", "age_at_onset", "ez_lobe", "dystonia", "note")
+    quoted = ['"' + '","'.join(cells) + '"' for cells in (header, *rows)]
+    (root / "cohort.csv").write_text("\n".join(quoted) + "\n")
+    (root / "ward-films").mkdir()
+    (root / "ward-films" / "Mustermann 1.avi").write_bytes(b"no film")
+    opinions = [
+        f'"{row[1]}",dystonia,{rater},{row[6]},1.5,4.0'
+        for row in rows[:4]
+        for rater in (RATER, "Second Rater")
+        if row[6]
+    ]
+    (root / "labels.csv").write_text("\n".join(["seizure,sign,rater,value,onset,offset", *opinions]) + "\n")
+    skeleton = {
+        "name": "three",
+        "joints": ["hip", "neck", "hand"],
+        "bones": [["neck", "hip"], ["hand", "neck"]],
+        "root": "hip",
+        "scale": ["hip", "neck"],
+        "flip": [],
+        "channels": ["x", "y", "confidence"],
+        "fps": FPS,
+    }
+    (root / "skeleton.yaml").write_text(yaml.safe_dump(skeleton))
+    for seed, stream in enumerate(STREAMS):
+        rng = np.random.default_rng(seed)
+        for kind in ("keypoints", "features"):
+            (root / stream / kind).mkdir(parents=True)
+        for row in rows:
+            if (stream, row[1]) != ("face", f"{PERSON} 2"):
+                np.save(root / stream / "keypoints" / f"{row[1]}.npy", _points(rng, row[6] == "1"))
+                features = rng.normal(row[6] == "1", 1, (FRAMES // 2, 6))
+                np.save(root / stream / "features" / f"{row[1]}.npy", features)
+        ingest(
+            Ingest(
+                cache=root / "cache",
+                keypoints=root / stream / "keypoints",
+                cohort=root / "cohort.csv",
+                skeleton=str(root / "skeleton.yaml"),
+                stream="pose" if stream == "pose" else "face",
+                appearance=root / stream / "features",
+                appearance_fps=FPS / 2,
+            )
+        )
+    options = RunOptions(
+        cache=root / "cache",
+        cohort=root / "cohort.csv",
+        out=root / "run",
+        seeds=1,
+        preset="fast",
+        workers=1,
+        wandb="off",
+    )
+    training = with_overrides(Training(), QUICK)
+    run_table(options, training, ("dystonia",), STREAMS, MODELS)
+    run_table(dataclasses.replace(options, seeds=2), training, ("dystonia",), ("pose",), ("tcn",))
+    return root / "run"
