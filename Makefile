@@ -65,7 +65,7 @@ bench-coverage: $(VENV)/.dev  ## coverage of the intervals, type I error of the 
 	$(RUN) -m bench.coverage $(ARGS)
 
 lock: | $(UV)  ## resolve pyproject.toml anew into requirements/*.txt, with hashes
-	$(UV) pip compile --quiet --upgrade --python-version 3.11 --generate-hashes --no-header --constraints requirements/constraints.txt --extra dev --extra extraction --extra movement --output-file requirements/dev.txt pyproject.toml
+	$(UV) pip compile --quiet --upgrade --python-version 3.11 --generate-hashes --no-header --constraints requirements/constraints.txt --extra dev --extra extraction --extra movement --extra tune --extra loggers --extra dashboard --output-file requirements/dev.txt pyproject.toml
 	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --constraints requirements/dev.txt --output-file requirements/run.txt pyproject.toml
 	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --constraints requirements/dev.txt --extra extraction --output-file requirements/extraction.txt pyproject.toml
 	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate --no-deps --output-file requirements/mediapipe.txt requirements/mediapipe.in

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -190,7 +191,9 @@ class Training:
         precision: Lightning's name, such as 32-true or bf16-mixed.
         threads: CPU threads a job.
         trainer: further arguments of Lightning's Trainer, as --trainer.NAME VALUE.
-        grid: settings to choose from on the inner validation subjects, each a mapping such as {optimiser.lr: 0.003}.
+        grid: settings to choose from on each fold's inner validation subjects, such as [{optimiser.lr: [0.001, 0.003],
+            agcn.dropout: [0, 0.2]}]: of every mapping all combinations of its values; a model chooses among those that it knows.
+        tune: how many of the grid's settings each fold tries, proposed by Optuna one after the other; 0 tries all of them.
     """
 
     windows: Windows = field(default_factory=Windows)
@@ -206,6 +209,7 @@ class Training:
     threads: int = 1
     trainer: dict[str, Any] = field(default_factory=dict)
     grid: list[dict[str, Any]] = field(default_factory=list)
+    tune: int = 0
 
 
 def with_overrides(training: Training, overrides: Mapping[str, Any]) -> Training:
@@ -242,6 +246,104 @@ def with_overrides(training: Training, overrides: Mapping[str, Any]) -> Training
     if faults:
         raise InputError(*faults)
     return training
+
+
+# What decides how a run is done, and not what a fold may choose.
+_NOT_CHOSEN = {"precision", "threads", "trainer", "grid", "tune", "tcn.input", "inputs.condition"}
+_NOT_CHOSEN |= {"distillation.cross_fitted", "distillation.groups"}
+
+
+def candidates(training: Training, model: str) -> tuple[dict[str, Any], ...]:
+    """The settings of the grid that a model can tell apart, in the order declared; one without any override if there is no grid.
+
+    A distilled student sees its teacher's windows (and its inputs, if the teacher reads keypoints): they are not its own to choose.
+
+    Args:
+        training: its `grid` is read, and what decides who reads what.
+        model: agcn, tcn or agcn_kd.
+    """
+    found: list[dict[str, Any]] = []
+    for entry in training.grid:
+        known = [name for name in entry if _knows(training, model, name)]
+        values = [_alternatives(training, name, entry[name]) for name in known]
+        for combination in itertools.product(*values):
+            setting = dict(zip(known, combination, strict=True))
+            if setting not in found:
+                found.append(setting)
+    return tuple(found) or ({},)
+
+
+def teaches(training: Training) -> bool:
+    """Whether agcn_kd has a teacher, in some of the settings that it can choose."""
+    weights = [training.distillation.alpha]
+    for entry in training.grid:
+        weights += _alternatives(training, "distillation.alpha", entry.get("distillation.alpha", 0.0))
+    return any(isinstance(weight, (int, float)) and weight > 0 for weight in weights)
+
+
+def taught_settings(training: Training) -> tuple[str, ...]:
+    """Prefixes of the settings that a student has from its teacher."""
+    if not teaches(training):
+        return ()
+    return ("windows.", "inputs.") if training.tcn.input == "keypoints" else ("windows.",)
+
+
+def _knows(training: Training, model: str, name: str) -> bool:
+    """Whether a setting makes a difference to a model that it may choose by."""
+    if name.startswith("agcn."):
+        return model != "tcn"
+    if name.startswith("tcn."):
+        return model == "tcn"
+    if name.startswith("distillation."):
+        return model == "agcn_kd"
+    if model == "agcn_kd" and name.startswith(taught_settings(training)):
+        return False
+    return not (name.startswith("inputs.") and model == "tcn" and training.tcn.input == "appearance")
+
+
+def _alternatives(training: Training, name: str, value: Any) -> list[Any]:
+    """The values that a grid gives a setting: those of a list, unless the setting is a list itself."""
+    group, _, leaf = name.rpartition(".")
+    is_list = isinstance(getattr(getattr(training, group, None) if group else training, leaf, None), tuple)
+    if not isinstance(value, list) or (is_list and not all(isinstance(item, list) for item in value)):
+        return [value]
+    return value
+
+
+def check_grid(training: Training) -> None:
+    """Refuse a grid with a setting that does not exist, cannot be chosen, or is out of range in some combination.
+
+    Raises:
+        InputError: a line for each.
+    """
+    faults = []
+    if training.tune < 0:
+        faults.append(f"--tune {training.tune}: give 0 or more")
+    if training.tune and not training.grid:
+        faults.append(
+            f"--tune {training.tune}: there is no grid to choose from; give --grid, or --config experiments/tune.yaml"
+        )
+    for entry in training.grid:
+        for name, value in entry.items():
+            if name in _NOT_CHOSEN:
+                faults.append(f"--grid: {name} cannot be chosen by a fold; give it for the whole run")
+                continue
+            values = _alternatives(training, name, value)
+            if not values:
+                faults.append(f"--grid: {name} has no value")
+            for one in values:
+                try:
+                    with_overrides(training, {name: one})
+                except InputError as error:
+                    faults += [f"--grid: {fault}" for fault in error.faults]
+    if not faults:
+        for setting in dict.fromkeys(json.dumps(one) for model in MODELS for one in candidates(training, model)):
+            try:
+                check(with_overrides(training, json.loads(setting)))
+            except InputError as error:
+                faults += [f"--grid, {setting}: {fault}" for fault in error.faults]
+    if faults:
+        raise InputError(*dict.fromkeys(faults))
 
 
 def check(training: Training) -> None:

@@ -220,7 +220,9 @@ def test_a_damaged_cache_costs_nothing_that_was_computed(tiny_cache, door, tmp_p
         (("--stream", "pose", "--trainer.devices", "3"), "devices"),
         (("--stream", "pose", "--trainer.gradient_clip_val", "hello"), "gradient_clip_val"),
         (("--stream", "pose", "--grid", "[{optimiser.rate: 1}]"), "optimiser.rate"),
-        (("--stream", "pose", "--grid", "[{windows.frames: 50}, {windows.frames: 25}]"), "windows.frames"),
+        (("--stream", "pose", "--grid", "[{windows.frames: [50, 80]}]"), '{"windows.frames": 50}: --windows.stride 75'),
+        (("--stream", "pose", "--grid", "[{threads: [1, 2]}]"), "threads cannot be chosen"),
+        (("--stream", "pose", "--tune", "3"), "there is no grid"),
         (("--stream", "pose", "--windows.frames", "0"), "windows.frames 0"),
     ],
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from seizurelit.cache.store import Cache
 from seizurelit.cohort.plan import Fold
+from seizurelit.config import candidates, teaches
 from seizurelit.errors import InputError
 from seizurelit.evaluation.predictions import read_predictions
 from seizurelit.loso.experiment import WEIGHTS, Row, Run, job_id, load_run, make_plan
@@ -126,7 +127,7 @@ def _chain(run: Run, job: str, extraction: _Extraction) -> Chain:
         part = _weights(path, place, fold, faults, inner=path.name == INNER_WEIGHTS)
         if part is not None:
             links.append(f"{path.stem} saw {len(part.subjects_seen)}")
-    if model == "agcn_kd" and run.setup.training.distillation.alpha > 0:
+    if model == "agcn_kd" and teaches(run.setup.training):
         teacher = job_id(Row(sign, stream, "tcn"), place[4], name)
         above = _chain(run, teacher, extraction)
         links += [f"taught by {teacher}", *(f"teacher: {link}" for link in above.links)]
@@ -139,7 +140,7 @@ def _chain(run: Run, job: str, extraction: _Extraction) -> Chain:
     links.append(f"extraction saw {len(touched) or 'none of the cohort'}")
     if leaked := sorted(touched & set(fold.test)):
         faults.append(f"{job}: the {stream} tensors are by weights that saw the held-out {', '.join(leaked)}")
-    links.append(_choice(run, fold))
+    links.append(_choice(run, model, fold))
     faults += _prediction_faults(run, job, folder / PREDICTIONS, fold)
     return Chain(job, fold.test, (f"held out {', '.join(fold.test)}", *links), tuple(faults))
 
@@ -167,13 +168,10 @@ def _weights(
     return record
 
 
-def _choice(run: Run, fold: Fold) -> str:
+def _choice(run: Run, model: str, fold: Fold) -> str:
     training = run.setup.training
-    chosen = [
-        what
-        for what, is_so in (("setting", len(training.grid) > 1), ("threshold", training.threshold == "inner"))
-        if is_so
-    ]
+    kinds = (("setting", len(candidates(training, model)) > 1), ("threshold", training.threshold == "inner"))
+    chosen = [what for what, is_so in kinds if is_so]
     if not chosen:
         return f"threshold and {training.optimiser.epochs} epochs fixed"
     return f"{' and '.join(chosen)} chosen on {', '.join(fold.validation) or 'nobody'}"

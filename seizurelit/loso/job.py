@@ -16,10 +16,11 @@ from seizurelit.cache.store import Cache
 from seizurelit.cohort.leak import Guard
 from seizurelit.cohort.manifest import Sign
 from seizurelit.cohort.plan import Fold
-from seizurelit.config import Training, with_overrides
+from seizurelit.config import Training, candidates, taught_settings, teaches, with_overrides
 from seizurelit.data.fold import FoldDataModule
 from seizurelit.data.store import SeizureStore, load_store
 from seizurelit.evaluation.predictions import prediction_rows, write_predictions
+from seizurelit.loso.choosing import Choice, Tried, balanced_threshold, chooses, inner_scores, search
 from seizurelit.loso.experiment import WEIGHTS, Row, Run, load_run
 from seizurelit.training.checkpoint import Provenance, load_weights, read_provenance, save_weights
 from seizurelit.training.fit import WINDOWS, fit, job_seed, predict
@@ -139,85 +140,61 @@ def train_fold(
     }
 
 
-@dataclass(frozen=True)
-class _Choice:
-    """What was chosen on the inner validation subjects, and what it was chosen from."""
-
-    overrides: dict[str, Any]
-    threshold: float | None
-    candidates: tuple[dict[str, Any], ...] = ()
-
-    def record(self) -> dict[str, Any]:
-        return {"overrides": self.overrides, "threshold": self.threshold, "candidates": list(self.candidates)}
-
-
-def _choose(task: _Task, folder: Path) -> _Choice:
-    """Fit every candidate without the inner validation subjects, score it on them, and take the best.
-
-    Best is the highest balanced accuracy, then the lowest log loss, then the first.
-    """
-    training = task.run.setup.training
-    default = 0.5 if len(task.sign.classes) == 2 else None
-    if len(training.grid) < 2 and training.threshold == "half":
-        return _Choice(training.grid[0] if training.grid else {}, default)
-    candidates: list[dict[str, Any]] = []
-    best: tuple[tuple[float, float], int] | None = None
-    fitted: list[tuple[SeizureClassifier, tuple[str, ...]]] = []
+def _choose(task: _Task, folder: Path) -> Choice:
+    """Fit settings of the grid without the inner validation subjects, score them on these, and take the best."""
+    training, model = task.run.setup.training, task.row.model
+    settings, default = candidates(training, model), 0.5 if len(task.sign.classes) == 2 else None
+    handed = _handed_down(task)
+    if not chooses(training, model):
+        return Choice({**settings[0], **handed}, default, len(settings))
     guard = Guard.of(task.fold, inner=True)
-    for index, overrides in enumerate(training.grid or [{}]):
-        setting = with_overrides(training, overrides)
-        data = task.data(setting, inner=True)
-        teachers, seen = _teachers(task, setting, data, guard, inner=True)
-        module = fit(
-            task.row.model,
-            data,
-            setting,
-            seed=task.job_seed,
-            device=task.run.setup.device,
-            history=None,
-            teachers=teachers,
-            teacher_of=_teacher_of(task, teachers, seen),
-        )
-        scores = predict(module, data, setting, device=task.run.setup.device)
-        labels = np.array([int(task.store.labels[task.store.seizures.index(seizure)]) for seizure in scores])
-        table = np.stack(list(scores.values()))
-        threshold = (
-            _balanced_threshold(labels, table) if default is not None and training.threshold == "inner" else default
-        )
-        accuracy, loss = _inner_scores(labels, table, threshold)
-        candidates.append(
-            {"overrides": overrides, "balanced_accuracy": accuracy, "log_loss": loss, "threshold": threshold}
-        )
-        fitted.append((module, data.subjects_seen))
-        if best is None or (accuracy, -loss) > best[0]:
-            best = ((accuracy, -loss), index)
-    assert best is not None
-    chosen = candidates[best[1]]
-    if (
-        task.row.model == "tcn"
-    ):  # the teacher of the student's own inner fits must not have seen the inner subjects either
-        module, subjects = fitted[best[1]]
-        _save(folder / INNER_WEIGHTS, module, task, subjects, chosen["overrides"])
-    return _Choice(chosen["overrides"], chosen["threshold"], tuple(candidates))
+    modules: dict[str, tuple[SeizureClassifier, FoldDataModule, np.ndarray, np.ndarray]] = {}
+
+    def fitted(overrides: Mapping[str, Any]) -> tuple[SeizureClassifier, FoldDataModule, np.ndarray, np.ndarray]:
+        """A network, its data, and the labels (S,) and scores (S, K) of the inner subjects; one for all thresholds."""
+        own = {**{name: value for name, value in overrides.items() if name != "threshold"}, **handed}
+        key = json.dumps(own, sort_keys=True)
+        if key not in modules:
+            setting = with_overrides(training, own)
+            data = task.data(setting, inner=True)
+            teachers, seen = _teachers(task, setting, data, guard, inner=True)
+            module = fit(
+                model,
+                data,
+                setting,
+                seed=task.job_seed,
+                device=task.run.setup.device,
+                history=None,
+                teachers=teachers,
+                teacher_of=_teacher_of(task, teachers, seen),
+            )
+            scores = predict(module, data, setting, device=task.run.setup.device)
+            labels = np.array([int(task.store.labels[task.store.seizures.index(seizure)]) for seizure in scores])
+            modules[key] = module, data, labels, np.stack(list(scores.values()))
+        return modules[key]
+
+    def tried(overrides: Mapping[str, Any]) -> Tried:
+        _, _, labels, scores = fitted(overrides)
+        inner = with_overrides(training, overrides).threshold == "inner"
+        threshold = balanced_threshold(labels, scores) if default is not None and inner else default
+        return Tried({**overrides, **handed}, threshold, *inner_scores(labels, scores, threshold))
+
+    made = search(settings, training.tune, task.job_seed, tried)
+    best = max(made, key=lambda one: (one.balanced_accuracy, -one.log_loss))  # the first of equals
+    if model == "tcn":  # the teacher of the student's own inner fits must not have seen the inner subjects either
+        module, data, _, _ = fitted(best.overrides)
+        _save(folder / INNER_WEIGHTS, module, task, data.subjects_seen, best.overrides)
+    return Choice(best.overrides, best.threshold, len(settings), tuple(made))
 
 
-def _inner_scores(labels: np.ndarray, scores: np.ndarray, threshold: float | None) -> tuple[float, float]:
-    """Balanced accuracy over the classes that occur, and mean log loss."""
-    predicted = (scores[:, 1] >= threshold).astype(int) if threshold is not None else scores.argmax(1)
-    recalls = [float((predicted[labels == k] == k).mean()) for k in np.unique(labels)]
-    loss = -np.log(np.clip(scores[np.arange(len(labels)), labels], 1e-12, None)).mean()
-    return float(np.mean(recalls)), float(loss)
-
-
-def _balanced_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
-    """The midpoint between neighbouring scores with the highest balanced accuracy; 0.5, or the nearest to it, among equals."""
-    if len(np.unique(labels)) < 2:
-        return 0.5
-    ordered = np.unique(scores[:, 1])
-    options = np.concatenate([[0.5], (ordered[1:] + ordered[:-1]) / 2])
-    accuracies = np.array([_inner_scores(labels, scores, option)[0] for option in options])
-    ties = options[accuracies >= accuracies.max() - 1e-12]
-    return float(ties[np.abs(ties - 0.5).argmin()])
+def _handed_down(task: _Task) -> dict[str, Any]:
+    """What a student has from its teacher's choice: both see the same windows."""
+    training = task.run.setup.training
+    if task.row.model != "agcn_kd" or not teaches(training):
+        return {}
+    folder = task.run.job_folder(task.teacher_row(), task.seed, task.fold.name)
+    choice: Mapping[str, Any] = read_provenance(folder / WEIGHTS).choice
+    return {name: value for name, value in choice.items() if name.startswith(taught_settings(training))}
 
 
 def _teachers(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from seizurelit.cache.store import Cache
-from seizurelit.config import Training
+from seizurelit.config import Training, teaches
 from seizurelit.evaluation.baselines import not_extracted
 from seizurelit.evaluation.table import RowKey
 from seizurelit.loso.experiment import Row, Run, job_id
@@ -87,7 +87,7 @@ def jobs_of(run: Run, request: Request) -> tuple[Job, ...]:
         run: the run, with its plans.
         request: rows, seeds and folds.
     """
-    taught = run.setup.training.distillation.alpha > 0
+    taught = teaches(run.setup.training)
     teachers = {Row(row.sign, row.stream, "tcn") for row in request.rows if row.model == "agcn_kd" and taught}
     rows = [
         *sorted(teachers, key=lambda row: (row.sign, row.stream)),

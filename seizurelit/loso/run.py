@@ -13,7 +13,7 @@ from rich.console import Console
 
 from seizurelit.cache.store import Cache
 from seizurelit.cohort.files import write_whole
-from seizurelit.config import MODELS, Training, check, with_overrides
+from seizurelit.config import MODELS, Training, check, check_grid
 from seizurelit.errors import InputError
 from seizurelit.evaluation import comparison
 from seizurelit.evaluation.baselines import BASELINES
@@ -22,6 +22,7 @@ from seizurelit.evaluation.predictions import read_predictions
 from seizurelit.evaluation.rendering import print_table, write_table
 from seizurelit.evaluation.scores import per_fold
 from seizurelit.evaluation.table import RowKey, RunInfo, Table, make_table
+from seizurelit.loso.choosing import check_tuner, tuning_cost
 from seizurelit.loso.experiment import Row, Run, Setup, identity_of, load_run, open_run
 from seizurelit.loso.jobs import Request, jobs_of, lacking_of, possible_rows
 from seizurelit.loso.options import RunOptions
@@ -64,12 +65,6 @@ def run_table(
     Returns:
         The exit code: 0, or 1 where a fold that was asked for is missing.
     """
-    seen = sorted(
-        {name for candidate in training.grid for name in candidate if name.startswith(("windows.", "inputs."))}
-    )
-    if seen and "agcn_kd" in models and training.distillation.alpha > 0:
-        msg = f"--grid: {', '.join(seen)} cannot be chosen for agcn_kd: teacher and student see the same windows; give --model"
-        raise InputError(msg)
     setup = setup_of(options, training)
     rows, impossible = possible_rows(Cache.open(setup.cache), training, signs, streams, models)
     if not rows:
@@ -96,8 +91,9 @@ def setup_of(options: RunOptions, training: Training) -> Setup:
     """
     console = Console(stderr=True, highlight=False)
     check_trainer_arguments(training)
-    for candidate in (*training.grid, {}):
-        check(with_overrides(training, candidate))
+    check(training)
+    check_grid(training)
+    check_tuner(training)
     if options.seeds is None or options.seeds < 1:
         msg = f"--seeds {options.seeds}: give 1 or more"
         raise InputError(msg)
@@ -140,6 +136,8 @@ def train(run: Run, request: Request, impossible: Mapping[Row, str], options: Ru
     console.print(
         f"run {run.folder}: {len(jobs)} trainings, preset {setup.preset}, {request.seeds} seed(s), on {setup.device}"
     )
+    if said := tuning_cost(setup.training, jobs):
+        console.print(said)
     executor = functools.partial(executor_for, setup, options.workers)
     slots = executor().slots
     if options.permute_refit:

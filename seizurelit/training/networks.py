@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seizurelit.config import Training
+from seizurelit.config import Training, teaches
 from seizurelit.data.fold import Batch, FoldDataModule
 from seizurelit.models.agcn import Agcn
 from seizurelit.models.tcn import Tcn
@@ -15,7 +15,7 @@ from seizurelit.models.tcn import Tcn
 def reads(model: str, training: Training) -> tuple[str, ...]:
     """The modalities of a stream without which a model cannot be trained: its own and, for the student, its teacher's."""
     own = training.tcn.input if model == "tcn" else "keypoints"
-    taught = model == "agcn_kd" and training.distillation.alpha > 0
+    taught = model == "agcn_kd" and teaches(training)
     return tuple(dict.fromkeys((own, training.tcn.input) if taught else (own,)))
 
 
