@@ -309,22 +309,6 @@ def write_table(folder: Path, table: Table) -> tuple[Path, Path]:
     return paths
 
 
-def confusions(table: Table) -> list[tuple[str, tuple[str, ...], tuple[tuple[int, ...], ...]]]:
-    """A confusion matrix a row, summed over its seeds: name, classes, (K, K) counts by label and prediction.
-
-    Seizures counted wrong without a score are in none of them; `Row.confusion` has them, and each seed's own.
-    """
-    return [
-        (
-            f"{row.key.sign} {row.name}",
-            row.classes,
-            tuple(tuple(int(count) for count in counts) for counts in row.confusion.sum(axis=0)[:, :-1]),
-        )
-        for row in table.rows
-        if row.seeds
-    ]
-
-
 def confusion_records(table: Table) -> list[dict[str, Any]]:
     """Confusion matrices in long form: a count for each row, seed, label and prediction ('not scored' among them)."""
     return [

@@ -35,6 +35,7 @@ from seizurelit.loso.jobs import Request, jobs_of, possible_rows
 from seizurelit.loso.options import Ablation, RunOptions
 from seizurelit.loso.pooling import PREDICTIONS
 from seizurelit.loso.run import setup_of, train
+from seizurelit.loso.watching import Sweep
 
 REFERENCE = "reference"
 
@@ -111,7 +112,8 @@ def run_ablations(
     Console(stderr=True, highlight=False).print(f"{base}: {total} trainings in {len(parts)} runs")
     tables, whole = {}, True
     for name, part in parts.items():
-        tables[name], complete = train(part.run, part.request, part.impossible, options)
+        sweep = Sweep(parts[REFERENCE].run.run_id, name)
+        tables[name], complete = train(part.run, part.request, part.impossible, options, sweep=sweep)
         whole = whole and complete
     predictions = {name: read_predictions(part.run.folder / PREDICTIONS) for name, part in parts.items()}
     rows_ = _rows(ablations, keys, tables, predictions)

@@ -29,7 +29,7 @@ from seizurelit.loso.options import RunOptions
 from seizurelit.loso.permuting import cost, refit, refit_null
 from seizurelit.loso.pooling import PREDICTIONS, pool_run
 from seizurelit.loso.standin import stand_in_cache
-from seizurelit.loso.watching import Watcher
+from seizurelit.loso.watching import Sweep, Watcher
 from seizurelit.scheduling.jobs import Executor
 from seizurelit.scheduling.ledger import Ledger
 from seizurelit.scheduling.pool import Pool
@@ -51,6 +51,7 @@ def run_table(
     models: Sequence[str],
     *,
     report: Callable[[Run, Table], None] | None = None,
+    shared: Callable[[Run, Table], str] | None = None,
 ) -> int:
     """Train what is missing of these rows, print their table, and write the run's files.
 
@@ -61,6 +62,7 @@ def run_table(
         streams: pose, face.
         models: agcn, tcn, agcn_kd.
         report: called at the end with the run and the table of all that its folder holds.
+        shared: makes the report that may leave the machine, for wandb.
 
     Returns:
         The exit code: 0, or 1 where a fold that was asked for is missing.
@@ -74,7 +76,7 @@ def run_table(
         _refuse_other_cohort(run, options.diff)
     folds = None if options.fold == "all" else (options.fold,)
     request = Request(rows, options.seeds or 1, folds)
-    table, whole = train(run, request, impossible, options)
+    table, whole = train(run, request, impossible, options, shared=shared)
     _show(asked(table, request), run)
     if options.diff is not None:
         print_diff(run, asked(table, request), options.diff)
@@ -119,7 +121,15 @@ def setup_of(options: RunOptions, training: Training) -> Setup:
     )
 
 
-def train(run: Run, request: Request, impossible: Mapping[Row, str], options: RunOptions) -> tuple[Table, bool]:
+def train(
+    run: Run,
+    request: Request,
+    impossible: Mapping[Row, str],
+    options: RunOptions,
+    *,
+    shared: Callable[[Run, Table], str] | None = None,
+    sweep: Sweep | None = None,
+) -> tuple[Table, bool]:
     """Train what is missing of a request, refit it on permuted labels if that is asked for, and make the table.
 
     Args:
@@ -127,6 +137,8 @@ def train(run: Run, request: Request, impossible: Mapping[Row, str], options: Ru
         request: rows, seeds and folds.
         impossible: rows that the cache has no tensors for, and why.
         options: workers, wandb, and how many refits.
+        shared: makes the report that may leave the machine, for wandb.
+        sweep: of which the run is a part.
 
     Returns:
         The table of all that the run's folder holds, and whether every fold is there that was asked for.
@@ -142,17 +154,21 @@ def train(run: Run, request: Request, impossible: Mapping[Row, str], options: Ru
     slots = executor().slots
     if options.permute_refit:
         console.print(cost(run, request, options.permute_refit, slots))
-    with Watcher(run, jobs, slots, options.wandb) as watcher:
+
+    def summarise(watcher: Watcher, table: Table) -> None:
+        watcher.summary(table, None if shared is None or options.wandb == "off" else shared(run, table))
+
+    with Watcher(run, jobs, slots, options.wandb, sweep) as watcher:
         outcome = run_jobs(jobs, run.folder, executor=executor(), on_event=watcher)
         if not options.permute_refit:
             table = tabulate(run, request, impossible, outcome)
-            watcher.summary(table)
+            summarise(watcher, table)
             return table, outcome.whole
     console.print(cost(run, request, options.permute_refit, slots))
     whole = refit(run, request, options.permute_refit, executor)
     table = tabulate(run, request, impossible, outcome)
-    with Watcher(run, (), slots, options.wandb) as watcher:
-        watcher.summary(table)
+    with Watcher(run, (), slots, options.wandb, sweep) as watcher:
+        summarise(watcher, table)
     return table, whole and outcome.whole
 
 

@@ -8,17 +8,36 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
-from seizurelit.evaluation.rendering import confusions, flat_rows
+import pandas as pd
+
+from seizurelit.evaluation.predictions import read_predictions
+from seizurelit.evaluation.rendering import confusion_records, flat_rows
+from seizurelit.evaluation.scores import per_fold
 from seizurelit.evaluation.table import Table
 from seizurelit.loso.experiment import Run
+from seizurelit.loso.pooling import PREDICTIONS
 from seizurelit.scheduling.jobs import Job
 from seizurelit.scheduling.ledger import Ledger
 from seizurelit.scheduling.progress import Progress
 from seizurelit.scheduling.run import Event
-from seizurelit.tracking.wandb_runs import Confusion, Tracker
+from seizurelit.tracking.wandb_runs import Tracker
 from seizurelit.training.fit import HISTORY
+
+_FIGURES = ("f1", "accuracy", "balanced_accuracy", "auroc")
+
+
+class Sweep(NamedTuple):
+    """Several runs that are looked at together.
+
+    Attributes:
+        group: of all of them, on wandb.
+        part: what this run is called among them.
+    """
+
+    group: str
+    part: str
 
 
 class Watcher:
@@ -29,19 +48,28 @@ class Watcher:
         jobs: all of its jobs that were asked for.
         slots: jobs at a time.
         wandb: offline, online or off.
+        sweep: that the run is a part of; alone, the run is a group of its own.
     """
 
-    def __init__(self, run: Run, jobs: Sequence[Job], slots: int, wandb: Literal["offline", "online", "off"]) -> None:
+    def __init__(
+        self,
+        run: Run,
+        jobs: Sequence[Job],
+        slots: int,
+        wandb: Literal["offline", "online", "off"],
+        sweep: Sweep | None = None,
+    ) -> None:
         self.run = run
+        self.prefix = "" if sweep is None else f"{sweep.part}/"
         self.ledger = Ledger(run.folder)
         cohort = run.cohort
         names = {text for seizure in cohort.seizures for text in (seizure.name, seizure.subject, seizure.source or "")}
         self.tracker = Tracker(
             run.folder,
             wandb,
-            group=run.run_id,
+            group=run.run_id if sweep is None else sweep.group,
             names=names,
-            tags=(run.setup.preset,),
+            tags=(run.setup.preset, *(() if sweep is None else (sweep.part,))),
             stand_in=run.stand_in,
         )
         self.progress = Progress(tuple(jobs), slots)
@@ -61,7 +89,7 @@ class Watcher:
     def __call__(self, event: Event) -> None:
         """Take an event of the run."""
         self.progress(event)
-        if event.folder is not None and not self.tracker.logged(event.job):
+        if event.folder is not None and not self.tracker.logged(self.prefix + event.job):
             self._log(event.job, event.folder, event)
 
     def _log(self, job: str, folder: Path, event: Event) -> None:
@@ -77,17 +105,52 @@ class Watcher:
         if event.seconds is not None:
             summary |= {"job/seconds": event.seconds, "job/peak_memory_mb": event.peak_memory_mb}
         self.tracker.job(
-            job,
+            self.prefix + job,
             config=config,
             history=_curves(folder / HISTORY),
             summary=summary,
             tags=(row["sign"], row["stream"], row["model"]),
         )
 
-    def summary(self, table: Table) -> None:
-        """Log the table and the confusion matrices."""
-        matrices = [Confusion(name, classes, counts) for name, classes, counts in confusions(table)]
-        self.tracker.summary(flat_rows(table), matrices, {"run_id": self.run.run_id, "preset": self.run.setup.preset})
+    def summary(self, table: Table, report: str | None = None) -> None:
+        """Log the table, every seizure's predictions, each fold's scores, the confusion matrices and the report.
+
+        Args:
+            table: of all that the run's folder holds.
+            report: one HTML page that may leave the machine.
+        """
+        if self.tracker.mode == "off":
+            return
+        predictions = read_predictions(self.run.folder / PREDICTIONS)
+        folds = per_fold(predictions)
+        for name in _FIGURES:
+            folds[name] = pd.to_numeric(folds[name], errors="coerce")  # what is undefined is blank, as everywhere
+        trained = [row for row in table.rows if row.seeds and not row.baseline]
+        self.tracker.summary(
+            {
+                "results": flat_rows(table),
+                "predictions": _records(predictions),
+                "folds": _records(folds),
+                "confusion": confusion_records(table),
+            },
+            figures={
+                "/".join((*row.key, name)): row.scores[name].mean
+                for row in trained
+                for name in _FIGURES
+                if row.scores[name].defined
+            },
+            config={"run_id": self.run.run_id, "preset": self.run.setup.preset, "sweep": self.prefix.rstrip("/")},
+            tags=tuple(dict.fromkeys(word for row in trained for word in row.key)),
+            report=report,
+        )
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame; what is blank is None."""
+    return [
+        {str(name): None if pd.isna(cell) or cell == "" else cell for name, cell in row.items()}
+        for row in frame.to_dict("records")
+    ]
 
 
 def _curves(path: Path) -> list[dict[str, float]]:

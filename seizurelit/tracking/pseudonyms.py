@@ -115,7 +115,7 @@ class Veil:
             inner = re.escape(name)
             if _WORD_OF_DIGITS.fullmatch(name):
                 inner = rf"(?<![^/\s,;:()]){inner}(?![^/\s,;:()])"
-            elif len(name) < 4:
+            elif not self._telling(name):
                 inner = rf"(?<![^\W_]){inner}(?![^\W_])"
             patterns.append(inner)
         self._names = re.compile("|".join(patterns), re.IGNORECASE) if patterns else None
@@ -134,6 +134,14 @@ class Veil:
         if self._names is not None:
             text = self._names.sub(lambda match: self.name(self._known.get(match[0].casefold(), match[0])), text)
         return self._machine.sub(WITHHELD, text) if self._machine is not None else text
+
+    def finds(self, text: str) -> bool:
+        """Whether a known name stands in a text; only of four characters or more, not of digits alone: any page has the others."""
+        return self._names is not None and any(self._telling(match[0]) for match in self._names.finditer(text))
+
+    @staticmethod
+    def _telling(name: str) -> bool:
+        return len(name) >= 4 and _WORD_OF_DIGITS.fullmatch(name) is None
 
     def value(self, value: Any) -> Any:
         """A JSON value with every text in it, keys included, passed through `text`.

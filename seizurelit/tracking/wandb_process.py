@@ -6,6 +6,8 @@ Once imported here, a run costs some hundredths of a second.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import queue
@@ -43,6 +45,7 @@ def main(argument: Mapping[str, Any]) -> None:
     messages: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(messages, argument["parent"]), daemon=True).start()
     folder = Path(argument["folder"])
+    os.chdir(folder.parent)  # what wandb notes of files is relative to where it is, and says nothing then
     # wandb's own caches, logs and unfinished uploads go where they are deleted with this process.
     with tempfile.TemporaryDirectory(prefix="seizurelit-wandb-", ignore_cleanup_errors=True) as private:
         names = ("CACHE", "DATA", "ARTIFACT", *(("CONFIG",) if argument["mode"] == "offline" else ()))
@@ -89,7 +92,7 @@ def _log(message: Mapping[str, Any], folder: Path, mode: str) -> None:
         tags=message["tags"],
         notes=message["notes"],
         config=message["config"],
-        dir=str(folder.parent),
+        dir=".",
         settings=wandb.Settings(**{**_SETTINGS, "mode": mode}),
     )
     try:
@@ -97,8 +100,14 @@ def _log(message: Mapping[str, Any], folder: Path, mode: str) -> None:
             place = row.get("step", row.get("epoch"))
             run.log(row, step=int(place) if place is not None else None)
         run.summary.update(message["summary"])
-        for key, page in message["html"].items():
-            run.log({key: wandb.Html(page, inject=False)})
+        for name, part in message["tables"].items():
+            table = wandb.Table(columns=part["columns"], data=part["data"], allow_mixed_types=True)
+            # Bound beforehand: `log` alone would put a copy under an absolute path, and write that path down.
+            table.bind_to_run(run, name, run.step)  # type: ignore[no-untyped-call]
+            run.log({name: table})
+        texts = {f"{name}.csv": _csv(part) for name, part in message["tables"].items()} | message["files"]
+        if texts:
+            run.log_artifact(_artifact(Path(folder.name, "artifacts", message["id"]), texts))
     finally:
         run.finish()
     for local in folder.glob(f"*-{message['id']}"):
@@ -107,6 +116,27 @@ def _log(message: Mapping[str, Any], folder: Path, mode: str) -> None:
         (local / "files" / "requirements.txt").unlink(missing_ok=True)
     logged.parent.mkdir(parents=True, exist_ok=True)
     logged.touch()
+
+
+def _artifact(place: Path, texts: Mapping[str, str]) -> Any:
+    """The texts as files of a folder, a path from here: a `wandb sync` that is called from here finds them later."""
+    import wandb  # noqa: PLC0415
+
+    artifact = wandb.Artifact(f"summary-{place.name}", type="summary")
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    for file, text in texts.items():
+        (place / file).write_text(text, encoding="utf-8")
+        artifact.add_file(str(place / file), policy="immutable", skip_cache=True)  # a copy would have an absolute path
+    return artifact
+
+
+def _csv(part: Mapping[str, Any]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(part["columns"])
+    writer.writerows(part["data"])
+    return text.getvalue()
 
 
 _SETTINGS: dict[str, Any] = {

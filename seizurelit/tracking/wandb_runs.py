@@ -7,7 +7,6 @@ Every text passes through the `Veil` before it reaches that process. Nothing of 
 from __future__ import annotations
 
 import hashlib
-import html
 import json
 import os
 import queue
@@ -18,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -27,6 +25,8 @@ from seizurelit.tracking.pseudonyms import Veil, read_key
 
 Mode = Literal["offline", "online", "off"]
 STAND_IN = "STAND-IN COHORT"
+REPORT = "report.html"
+"""The report's name in the summary's artifact."""
 
 _START = """
 import json, sys
@@ -37,21 +37,6 @@ main(argument)
 """
 # Of the user's wandb variables these say where and as whom; the others could add text to a run.
 _KEPT = ("WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_IDENTITY_TOKEN_FILE")
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """A confusion matrix of counts.
-
-    Attributes:
-        name: of the row of the table, such as dystonia pose agcn.
-        classes: in order.
-        counts: counts[true][predicted].
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    counts: tuple[tuple[int, ...], ...]
 
 
 class Tracker:
@@ -133,42 +118,58 @@ class Tracker:
             summary: final figures.
             tags: beside the tracker's own.
         """
-        self._send(name, config=dict(config), history=list(history), summary=dict(summary), tags=tags, pages={})
+        self._send(name, config=dict(config), history=list(history), summary=dict(summary), tags=tags)
 
     def summary(
         self,
-        rows: Sequence[Mapping[str, Any]],
-        confusion: Sequence[Confusion] = (),
+        tables: Mapping[str, Sequence[Mapping[str, Any]]],
+        *,
+        figures: Mapping[str, Any] | None = None,
         config: Mapping[str, Any] | None = None,
+        tags: Sequence[str] = (),
+        report: str | None = None,
     ) -> None:
-        """Log the table and confusion matrices as the group's last wandb run, named summary.
-
-        They go as HTML and as single figures, not as wandb's tables, because those carry an absolute path each.
+        """Log tables as the group's last wandb run, named summary, and all of them with the report as its artifact.
 
         Args:
-            rows: the table's rows, each with the same columns.
-            confusion: matrices.
+            tables: name → rows, each with the same columns.
+            figures: final figures, for panels that show numbers.
             config: of the whole run.
+            tags: beside the tracker's own.
+            report: one HTML page that is pseudonymous already; a name that it holds all the same keeps it here.
         """
         if self._closed:
             return
         try:
-            columns = list(dict.fromkeys(key for row in rows for key in row))
-            heading = STAND_IN if self._stand_in else ""
-            pages = {"table": self._page(heading, columns, [[row.get(column) for column in columns] for row in rows])}
-            figures: dict[str, Any] = {f"table/{k:02d}": dict(row) for k, row in enumerate(rows)}
-            for matrix in confusion:
-                counts = dict(zip(matrix.classes, matrix.counts, strict=True))
-                title = f"{heading} {matrix.name}".strip()
-                head = ["true \\ predicted", *matrix.classes]
-                pages[f"confusion/{matrix.name}"] = self._page(title, head, [[c, *counts[c]] for c in matrix.classes])
-                figures[f"confusion/{matrix.name}"] = {
-                    true: dict(zip(matrix.classes, line, strict=True)) for true, line in counts.items()
-                }
+            known: dict[str, str] = {}
+
+            def veiled(cell: Any) -> Any:
+                if not isinstance(cell, str):
+                    return self._veil.value(cell)
+                if cell not in known:
+                    known[cell] = self._veil.text(cell)
+                return known[cell]
+
+            made = {}
+            for name, rows in tables.items():
+                columns = list(dict.fromkeys(key for row in rows for key in row))
+                cells = [[veiled(row.get(column)) for column in columns] for row in rows]
+                made[veiled(name)] = {"columns": [veiled(column) for column in columns], "data": cells}
         except Exception as error:
             self._fault(f"the summary could not be made: {type(error).__name__}: {error}")
             return
-        self._send("summary", config=dict(config or {}), history=[], summary=figures, tags=(), pages=pages)
+        if report is not None and self._veil.finds(report):
+            self._fault("the report names a subject, a seizure or a file of the cohort, and stays here")
+            report = None
+        self._send(
+            "summary",
+            config=dict(config or {}),
+            history=[],
+            summary=dict(figures or {}),
+            tags=tags,
+            tables=made,
+            files={} if report is None else {REPORT: report},
+        )
 
     def close(self, timeout: float = 30.0) -> None:
         """Let wandb finish, for at most `timeout` seconds; then kill it. A second call does nothing."""
@@ -200,19 +201,6 @@ class Tracker:
         text = "\n".join((self._project, self._group, name))
         return hashlib.sha256(self._veil.key + text.encode()).hexdigest()[:16]
 
-    def _page(self, heading: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-        """A plain, veiled HTML table, which loads nothing from anywhere."""
-
-        def shown(cell: Any) -> str:
-            text = f"{cell:.3g}" if isinstance(cell, float) else "" if cell is None else str(cell)
-            return html.escape(self._veil.text(text))
-
-        def line(tag: str, cells: Sequence[Any]) -> str:
-            return "<tr>" + "".join(f"<{tag}>{shown(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-        title = f"<p><b>{shown(heading)}</b></p>" if heading else ""
-        return f"{title}<table>{line('th', columns)}{''.join(line('td', row) for row in rows)}</table>"
-
     def _send(
         self,
         name: str,
@@ -221,7 +209,8 @@ class Tracker:
         history: list[Mapping[str, Any]],
         summary: dict[str, Any],
         tags: Sequence[str],
-        pages: Mapping[str, str],
+        tables: Mapping[str, Any] | None = None,
+        files: Mapping[str, str] | None = None,
     ) -> None:
         if self._closed:
             return
@@ -235,12 +224,13 @@ class Tracker:
                 "name": veil.text(shown)[:128],
                 "group": self._group[:128],
                 "project": self._project[:128],
-                "tags": [veil.text(tag)[:64] for tag in (*self._tags, *tags)],
+                "tags": list(dict.fromkeys(veil.text(tag)[:64] for tag in (*self._tags, *tags))),
                 "notes": STAND_IN if self._stand_in else None,
                 "config": veil.value(config),
                 "history": veil.value(history),
                 "summary": veil.value(summary),
-                "html": {veil.text(key): page for key, page in pages.items()},
+                "tables": dict(tables or {}),
+                "files": dict(files or {}),
             }
             json.dumps(message)
             if self._process is None:

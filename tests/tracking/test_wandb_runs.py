@@ -5,6 +5,7 @@ Real offline runs; where wandb must misbehave, a module of that name does.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from seizurelit.tracking.wandb_runs import STAND_IN, Confusion, Tracker
+from seizurelit.tracking.wandb_runs import REPORT, STAND_IN, Tracker
 
 ROOT = Path(__file__).parents[2]
 SUBJECT = "Quentin-Zyx77"
@@ -55,9 +56,17 @@ def test_nothing_private_is_in_any_file(tmp_path, monkeypatch):
     with track(run_dir, warnings.append, stand_in=True) as tracker:
         log(tracker)
         tracker.summary(
-            [{"sign": "dystonia", "model": "agcn", "F1": 0.7512, "missing": f"{SUBJECT}: /data/{PLACE}"}],
-            [Confusion(f"dystonia {SUBJECT}", ("0", "1"), ((5, 1), (2, 7)))],
-            {"out": str(run_dir)},
+            {
+                "results": [
+                    {"sign": "dystonia", "model": "agcn", "F1": 0.7512, "missing": f"{SUBJECT}: /data/{PLACE}"},
+                    {"sign": "dystonia", "model": "tcn", "F1": None, "missing": None},
+                ],
+                f"predictions of {SUBJECT}": [{"subject": SUBJECT, "label": "1", "prob_1": 0.25}],
+            },
+            figures={"dystonia/pose/agcn/f1": 0.7512, f"of {SUBJECT}": 1},
+            config={"out": str(run_dir)},
+            tags=("dystonia", SUBJECT),
+            report=f"<p>{STAND_IN}, S-012345678901</p>",
         )
         assert tracker._process is not None
     assert warnings == []
@@ -65,7 +74,8 @@ def test_nothing_private_is_in_any_file(tmp_path, monkeypatch):
     assert len(runs) == 2
     files = [path for path in run_dir.rglob("*") if path.is_file()]
     assert sum(path.suffix == ".wandb" for path in files) == 2
-    assert sum(path.suffix == ".html" for path in files) == 2
+    assert sum(path.name.endswith(".table.json") for path in files) == 2
+    assert sum(path.name == REPORT for path in files) == 1
     everything = b"\n".join([path.read_bytes() + str(path.relative_to(run_dir)).encode() for path in files])
     # The stand-in, the figures and the pseudonym are there, so the search does see what is written.
     for present in (STAND_IN, "accuracy", "dystonia/pose/agcn/seed-0/S-", "0.751"):
@@ -80,12 +90,75 @@ def test_nothing_private_is_in_any_file(tmp_path, monkeypatch):
         sys.executable,
         "pytest",
         "debug-core",
+        "/tmp",
+        "seizurelit-wandb-",
     ]
     for planted in private:
         assert planted.encode() not in everything, planted
     host = re.escape(socket.gethostname().encode())
     assert re.search(rb"(?<!\w)" + host + rb"(?!\w)", everything) is None or len(socket.gethostname()) < 3
     assert not [path for path in files if path.suffix == ".log" or path.name == "requirements.txt"]
+
+
+def test_what_was_written_offline_is_read_back(tmp_path, records):
+    rows = [{"sign": "dystonia", "F1": 0.75, "seed": None}, {"sign": "emotion", "F1": None, "seed": 1}]
+    with track(tmp_path) as tracker:
+        log(tracker, "dystonia/pose/agcn/seed-0/a")
+        tracker.summary(
+            {"results": rows}, figures={"dystonia/pose/agcn/f1": 0.75}, tags=("dystonia",), report="<p>a page</p>"
+        )
+    by_name = {}
+    for folder in (tmp_path / "wandb").glob("offline-run-*"):
+        found = list(records(next(folder.glob("*.wandb"))))
+        by_name[next(r.run.display_name for r in found if r.WhichOneof("record_type") == "run")] = folder, found
+
+    folder, found = by_name["dystonia/pose/agcn/seed-0/a"]
+    start = next(r.run for r in found if r.WhichOneof("record_type") == "run")
+    assert start.run_group.startswith("group of S-")
+    assert sorted(tag.partition("S-")[0] for tag in start.tags) == ["", "tag "]
+    steps = [
+        {item.nested_key[0] if item.nested_key else item.key: json.loads(item.value_json) for item in r.history.item}
+        for r in found
+        if r.WhichOneof("record_type") == "history"
+    ]
+    assert [step["loss"] for step in steps] == [1.0, 0.5, pytest.approx(1 / 3)]
+
+    folder, found = by_name["summary"]
+    table = json.loads(next(folder.rglob("results*.table.json")).read_text())
+    assert (table["columns"], table["data"]) == (
+        ["sign", "F1", "seed"],
+        [["dystonia", 0.75, None], ["emotion", None, 1]],
+    )
+    artifact = next(
+        r.request.log_artifact.artifact if r.HasField("request") else r.artifact
+        for r in found
+        if r.WhichOneof("record_type") == "artifact" or r.request.HasField("log_artifact")
+    )
+    paths = {entry.path: entry.local_path for entry in artifact.manifest.contents}
+    assert set(paths) == {"results.csv", REPORT}
+    for name, local in paths.items():
+        assert not Path(local).is_absolute()
+        assert (tmp_path / local).name == name
+        assert (tmp_path / local).is_file()
+    assert (tmp_path / paths[REPORT]).read_text() == "<p>a page</p>"
+    final = {}
+    for record in found:
+        if record.WhichOneof("record_type") == "summary":
+            final |= {
+                ".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in record.summary.update
+            }
+    assert final["dystonia/pose/agcn/f1"] == 0.75
+    assert "dystonia" in next(r.run for r in found if r.WhichOneof("record_type") == "run").tags
+
+
+def test_a_report_that_names_someone_stays(tmp_path):
+    warnings = []
+    with track(tmp_path, warnings.append) as tracker:
+        tracker.summary({"results": [{"F1": 0.5}]}, report=f"<p>{SUBJECT.upper()}</p>")
+    assert len(warnings) == 1
+    assert "the report names a subject" in warnings[0]
+    assert not list(tmp_path.rglob(REPORT))
+    assert list(tmp_path.rglob("results.csv"))
 
 
 def test_a_run_that_goes_on_knows_what_was_logged(tmp_path):
@@ -103,7 +176,7 @@ def test_a_run_that_goes_on_knows_what_was_logged(tmp_path):
 def test_off_does_nothing(tmp_path):
     with Tracker(tmp_path, "off", "g") as tracker:
         log(tracker)
-        tracker.summary([{"a": 1}])
+        tracker.summary({"results": [{"a": 1}]})
         assert tracker.logged("a")
     assert list(tmp_path.iterdir()) == []
 
@@ -199,7 +272,7 @@ def test_what_cannot_be_veiled_is_not_sent(tmp_path):
     warnings = []
     with track(tmp_path, warnings.append) as tracker:
         tracker.job("a", config={"x": object()}, history=[], summary={})
-        tracker.summary([{"a": 1}], [Confusion("c", ("0", "1"), ((1, 2),))])
+        tracker.summary({"results": [{"a": object()}]})
     assert len(warnings) == 2
     assert not list(tmp_path.glob("wandb/offline-run-*"))
 
