@@ -30,11 +30,11 @@ def main(argv: Sequence[str]) -> int:
     parser = door_parser("fit", __doc__ or "", FitOptions, trains=True)
     options, training = parse(parser, FitOptions, argv, trains=True)
     from seizurelit.loso.run import run_table  # noqa: PLC0415 - torch only once the options are understood
-    from seizurelit.reporting.report import report  # noqa: PLC0415 - likewise pandas
+    from seizurelit.reporting.report import render_shared, report  # noqa: PLC0415 - likewise pandas
 
     models = MODELS if options.model is None else (options.model,)
     signs = (options.sign or OWN_SIGN[options.stream],)
-    return run_table(options, training, signs, (options.stream,), models, report=report)
+    return run_table(options, training, signs, (options.stream,), models, report=report, shared=render_shared)
 
 
 if __name__ == "__main__":

@@ -26,9 +26,9 @@ def main(argv: Sequence[str]) -> int:
     parser = door_parser("reproduce", __doc__ or "", ReproduceOptions, trains=True)
     options, training = parse(parser, ReproduceOptions, argv, trains=True)
     from seizurelit.loso.run import run_table  # noqa: PLC0415 - torch only once the options are understood
-    from seizurelit.reporting.report import report  # noqa: PLC0415 - likewise pandas
+    from seizurelit.reporting.report import render_shared, report  # noqa: PLC0415 - likewise pandas
 
-    return run_table(options, training, options.signs, STREAMS, MODELS, report=report)
+    return run_table(options, training, options.signs, STREAMS, MODELS, report=report, shared=render_shared)
 
 
 if __name__ == "__main__":

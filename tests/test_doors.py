@@ -267,6 +267,17 @@ def test_reproduce_has_every_row_and_wandb_no_name(tiny_cache, door, tmp_path, m
         if path.is_file():
             content = path.read_bytes()
             assert not [name for name in private if name.encode() in content], path
+    assert {path.name.partition("_")[0] for path in offline.rglob("*.table.json")} == {
+        *("results", "predictions", "folds", "confusion"),
+    }
+    files = {path.name: path for path in offline.rglob("artifacts/*/*")}
+    assert set(files) == {"results.csv", "predictions.csv", "folds.csv", "confusion.csv", "report.html"}
+    sent = pd.read_csv(files["predictions.csv"], dtype=str)
+    own = pd.read_csv(tmp_path / "run" / "predictions.csv", dtype=str)
+    assert sent["subject"].str.fullmatch(r"S-[0-9a-f]{12}").all()
+    assert sent["subject"].nunique() == 6
+    assert sorted(f"{float(cell):.9g}" for cell in sent["prob_1"]) == sorted(own["prob_1"])
+    assert "STAND-IN COHORT" in files["report.html"].read_text()
 
 
 def test_keypoints_of_another_tool_go_through_ingest_to_a_table(door, tmp_path):
