@@ -30,11 +30,14 @@ from seizurelit.config import digest
 from seizurelit.errors import InputError
 from seizurelit.extraction.backend import Floats, Image, Points, Weights
 
-VERSION = 1
+VERSION = 2
 """To be raised when the same images give other bits."""
 
 LEAST_SCORE = 0.5
 """Below it there is no person, no body, no face: MediaPipe's own thresholds."""
+
+LEAST_PART_SCORE = 0.75
+"""Of a person in a part of an image. On the clips people got 0.77 to 0.92 there, hands, letters and stray limbs up to 0.73."""
 
 _PERSON = "pose_detection/pose_detection.tflite"
 _BODY = "pose_landmark/pose_landmark_full.tflite"
@@ -62,6 +65,10 @@ class _Region:
 
     def scaled(self, factor: float) -> _Region:
         return _Region(self.x, self.y, self.side * factor, self.angle)
+
+    def is_about(self, other: _Region) -> bool:
+        """Whether both have the same middle, to 0.15 of the larger side: two looks at one body."""
+        return math.dist((self.x, self.y), (other.x, other.y)) < 0.15 * max(self.side, other.side)
 
     def matrix(self, size: int) -> npt.NDArray[np.float64]:
         """(2, 3): from the pixels of a crop of `size` to those of the image."""
@@ -124,6 +131,7 @@ class MediaPipe:
         self._body: _Region | None = None
         self._face: _Region | None = None
         self._heads: list[_Head | None] = []
+        self._looks = 0
 
     @property
     def digest(self) -> str:
@@ -139,8 +147,17 @@ class MediaPipe:
         )
 
     def find_people(self, images: Sequence[Image]) -> list[Floats]:
-        """Boxes (N, 5) about the bodies whose presence the body model confirms, best first."""
-        found = [self._bodies_of(image) for image in images]
+        """Boxes (N, 5) about the bodies whose presence the body model confirms, the most prominent first.
+
+        In the whole image the detector sees little but the most prominent person. So each look is also at one of its two ends,
+        by turns: who stands beside the patient all along is then found at least in every other look.
+        """
+        found = []
+        for image in images:
+            height, width = image.shape[:2]
+            parts = _ends(image) if max(height, width) > 1.2 * min(height, width) else []
+            found.append(self._bodies_of(image, _whole(image), parts[self._looks % 2 :][:1]))
+            self._looks += 1
         return [np.array([[*body.box, body.score] for body in bodies], np.float32).reshape(-1, 5) for bodies in found]
 
     def find_faces(self, images: Sequence[Image]) -> list[Floats]:
@@ -174,6 +191,7 @@ class MediaPipe:
         """Forget the video."""
         self._body = self._face = None
         self._heads = []
+        self._looks = 0
 
     def close(self) -> None:
         """Free the models."""
@@ -201,17 +219,22 @@ class MediaPipe:
     def _refined(self) -> tuple[npt.NDArray[np.int64], ...]:
         return _refinements(self._modules / _FACE_GRAPH)
 
-    def _bodies_of(self, image: Image) -> list[_Body]:
-        """Every body that is found in an image without knowing the last."""
-        whole = _whole(image)
-        raw, scores = self._person_finder(whole.crop(image, 224, cv2.BORDER_CONSTANT))
+    def _bodies_of(self, image: Image, region: _Region, parts: Sequence[_Region] = ()) -> list[_Body]:
+        """Every body that is found in a region of an image, and in parts of it, without knowing the last."""
         bodies: list[_Body] = []
-        for found in _detections(raw.reshape(-1, 12), scores, self._people_anchors, least=LEAST_SCORE):
-            hips, circle = whole.to_image(found[4:8].reshape(2, 2), 224)
-            body = self._body_at(image, _about(hips, circle))
-            # Two detections of one person lead to the same body.
-            if body is not None and all(_overlap(body.box, other.box) < 0.6 for other in bodies):
-                bodies.append(body)
+        seen: list[_Region] = []
+        for square in (region, *parts):
+            raw, scores = self._person_finder(square.crop(image, 224, cv2.BORDER_CONSTANT))
+            least = LEAST_SCORE if square is region else LEAST_PART_SCORE
+            for found in _detections(raw.reshape(-1, 12), scores, self._people_anchors, least):
+                about = _about(*square.to_image(found[4:8].reshape(2, 2), 224))
+                if square is not region and any(about.is_about(other) for other in seen):
+                    continue
+                body = self._body_at(image, about)
+                # Two detections of one person lead to the same body.
+                if body is not None and all(_overlap(body.box, other.box) < 0.6 for other in bodies):
+                    bodies.append(body)
+                    seen.append(about)
         return bodies
 
     def _follow(self, image: Image, box: Floats | None) -> _Body | None:
@@ -219,7 +242,8 @@ class MediaPipe:
         if box is not None:
             body = self._body_at(image, self._body) if self._body is not None else None
             if body is None or _overlap(body.box, box) < 0.2:
-                others = [other for other in self._bodies_of(image) if _overlap(other.box, box) > 0.1]
+                found = self._bodies_of(image, _around(image, box))
+                others = [other for other in found if _overlap(other.box, box) > 0.1]
                 body = max(others, key=lambda other: _overlap(other.box, box), default=None)
         self._body = body.following if body else None
         return body
@@ -439,6 +463,20 @@ def _whole(image: Image) -> _Region:
     """The square about a whole image."""
     height, width = image.shape[:2]
     return _Region(width / 2, height / 2, float(max(height, width)))
+
+
+def _ends(image: Image) -> list[_Region]:
+    """The squares at the two ends of an image that is longer than wide, or wider than long."""
+    height, width = image.shape[:2]
+    side = float(min(height, width))
+    return [_Region(side / 2, side / 2, side), _Region(width - side / 2, height - side / 2, side)]
+
+
+def _around(image: Image, box: Floats) -> _Region:
+    """A square with the surroundings of a person's box; the whole image where that is smaller."""
+    centre, side = (box[:2] + box[2:]) / 2, 1.5 * float((box[2:] - box[:2]).max())
+    whole = _whole(image)
+    return whole if side >= whole.side else _Region(float(centre[0]), float(centre[1]), side)
 
 
 def _about(hips: Floats, circle: Floats) -> _Region:

@@ -227,9 +227,12 @@ def choose_patient(
     share = max((person.looks / patient.looks for person in others), default=0.0)
     margin, reason = 1 - second / patient.score, ""
     if margin < LEAST_MARGIN:
-        reason = f"another person is almost as likely ({second / patient.score:.0%} of the score); give patient_box"
+        reason = f"another person is almost as likely ({second / patient.score:.0%} of the score)"
     elif share >= ALL_ALONG and patient_box is None:
-        reason = f"another person is in view nearly all along ({share:.0%} of the patient's time); give patient_box"
+        reason = f"another person is in view nearly all along ({share:.0%} of the patient's time)"
+    if reason:
+        here, there = (" ".join(f"{edge:.0f}" for edge in person.usual) for person in (patient, others[0]))
+        reason += f"; give patient_box: the one at {here} was taken, another is at {there}"
     tracks, boxes = _placed(people, patient, people.length)
     return Choice(tracks, boxes, margin, bool(reason), reason)
 
@@ -346,6 +349,11 @@ class _Person:
     looks: int
     score: float
 
+    @property
+    def usual(self) -> Floats:
+        """(4,): the median box."""
+        return np.asarray(np.median(self.boxes, axis=0))
+
 
 def _step(frames: npt.NDArray[np.int64]) -> int:
     return int(np.diff(frames).max(initial=1))
@@ -451,7 +459,7 @@ class _Candidates:
         theirs = np.stack([np.maximum(before, 0), np.minimum(after, len(person.frames) - 1)], axis=1)
         apart = np.where(met, _apart(person.boxes[theirs], self.boxes), 0).max(axis=1)
         gap = np.where(met, np.abs(person.frames[theirs] - self.frames), 0).max(axis=1) / people.fps
-        habit = _apart(np.median(person.boxes, axis=0), self.usual)
+        habit = _apart(person.usual, self.usual)
         goes_on = met.any(axis=1) & (apart <= NEAR) & (gap <= REMEMBERED)
         close = np.where(goes_on, 1 / (1 + apart), np.where(habit <= NEAR, 1 / (1 + habit), 0))
         together = self.seen @ np.isin(people.frames, person.frames).astype(np.float32)

@@ -10,6 +10,7 @@ pytest.importorskip("mediapipe", reason="MediaPipe is not installed")
 from seizurelit.cohort.points import BODY, FACE
 from seizurelit.extraction import mediapipe_backend as backend
 from seizurelit.extraction.mediapipe_backend import MediaPipe
+from seizurelit.video.reading import open_video
 
 
 def images(path, *, first=0, count=1, every=1):
@@ -124,6 +125,28 @@ def test_the_person_of_the_box_is_followed_not_the_most_prominent(mediapipe, sha
     assert follow(mediapipe, frames[:1], None) == [None]
     corner = np.array([0, 0, 60, 60], np.float32)
     assert follow(mediapipe, frames[:1], corner) == [None]
+
+
+def test_who_stands_beside_the_patient_is_seen_in_every_other_look(mediapipe, shared_clips):
+    """The clip's looks as extraction takes them; in the whole picture alone the man behind is found in one of the five."""
+    looks = [frame.image for frame in open_video(shared_clips / "pose2sim_multi_cam01.mp4").clip(fps=2.5)]
+    mediapipe.reset()
+    found = mediapipe.find_people(looks)
+    assert len(found) == 5
+    for boxes in found:
+        np.testing.assert_allclose(boxes[0, :4], (480, 820, 950, 1730), atol=110)  # looked at: the woman in front
+    behind = [boxes[1:, 1].min(initial=9999) < 700 for boxes in found]
+    assert all(behind[::2])
+    assert len(mediapipe.find_people(looks[:1])[0]) == 1, (
+        "the other end of the picture has its turn, the man is at the top"
+    )
+
+
+def test_a_part_of_a_picture_adds_nobody_who_is_not_there(mediapipe, shared_clips):
+    for name in ("mmskeleton_ta_chi.mp4", "pyfeat_WolfgangLanger_Pexels.mp4", "pyfeat_noface_face.mov"):
+        looks = [frame.image for frame in open_video(shared_clips / name).clip(end=7.0, fps=2.5)]
+        mediapipe.reset()
+        assert max(len(boxes) for boxes in mediapipe.find_people(looks)) == 1, name
 
 
 def test_nothing_is_found_where_nobody_is(mediapipe, shared_clips):

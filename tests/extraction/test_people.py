@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,9 @@ def test_somebody_all_along_makes_it_ambiguous_until_a_box_is_given(step: int) -
     assert agreement(choice, patient()) > 0.95
     assert choice.ambiguous
     assert choice.reason.startswith("another person is in view nearly all along (")
+    assert re.search(
+        r"patient_box: the one at \d+ \d+ \d+ \d+ was taken, another is at 5\d\d 1\d\d 6\d\d 4\d\d$", choice.reason
+    )
     told = choose_patient(people, SIZE, (150, 150, 480, 370))
     assert agreement(told, patient()) > 0.95
     assert (told.ambiguous, told.reason, told.confidence) == (False, "", 1)
