@@ -189,6 +189,7 @@ class Training:
         balance: weigh the loss so that both classes, and the subjects within a class, count alike.
         threshold: half is 0.5; inner is chosen for balanced accuracy on the fold's inner validation subjects.
         precision: Lightning's name, such as 32-true or bf16-mixed.
+        deterministic: refuse kernels that give other bits each time, as some of CUDA's do; without, a table is not repeatable.
         threads: CPU threads a job.
         trainer: further arguments of Lightning's Trainer, as --trainer.NAME VALUE.
         grid: settings to choose from on each fold's inner validation subjects, such as [{optimiser.lr: [0.001, 0.003],
@@ -206,6 +207,7 @@ class Training:
     balance: bool = True
     threshold: Literal["half", "inner"] = "half"
     precision: str = "32-true"
+    deterministic: bool = True
     threads: int = 1
     trainer: dict[str, Any] = field(default_factory=dict)
     grid: list[dict[str, Any]] = field(default_factory=list)

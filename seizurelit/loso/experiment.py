@@ -187,6 +187,18 @@ def load_run(folder: Path) -> Run:
     return Run(folder, setup, config["run_id"], config["stand_in"])
 
 
+def require_same_cache(run: Run) -> None:
+    """Refuse tensors that were changed after a run began: some of its folds would be of others than the rest.
+
+    Raises:
+        InputError: the cache is not the one that the run was begun with.
+    """
+    cache = Cache.open(run.setup.cache)
+    if cache.digest(tuple(sorted(cache.streams()))) != identity_of(run.folder)["cache"]:
+        msg = f"{run.setup.cache}: was changed after the run {run.folder} began; put it back, or begin another run with --out"
+        raise InputError(msg)
+
+
 def identity_of(folder: Path) -> dict[str, Any]:
     """What changed bits when the folder's run was begun: version, training, splits, and digests of cohort and cache.
 

@@ -16,12 +16,12 @@ from seizurelit.cache.store import Cache
 from seizurelit.cohort.leak import Guard
 from seizurelit.cohort.manifest import Sign
 from seizurelit.cohort.plan import Fold
-from seizurelit.config import Training, candidates, taught_settings, teaches, with_overrides
+from seizurelit.config import Training, candidates, digest, taught_settings, teaches, with_overrides
 from seizurelit.data.fold import FoldDataModule
 from seizurelit.data.store import SeizureStore, load_store
 from seizurelit.evaluation.predictions import prediction_rows, write_predictions
 from seizurelit.loso.choosing import Choice, Tried, balanced_threshold, chooses, inner_scores, search
-from seizurelit.loso.experiment import WEIGHTS, Row, Run, load_run
+from seizurelit.loso.experiment import WEIGHTS, Row, Run, load_run, require_same_cache
 from seizurelit.training.checkpoint import Provenance, load_weights, read_provenance, save_weights
 from seizurelit.training.fit import WINDOWS, fit, job_seed, predict
 from seizurelit.training.modules import SeizureClassifier
@@ -40,6 +40,7 @@ class _Task:
     fold: Fold
     sign: Sign
     store: SeizureStore
+    checkpoint: Path | None
 
     def data(self, training: Training, *, fold: Fold | None = None, inner: bool = False) -> FoldDataModule:
         return FoldDataModule(self.store, fold or self.fold, training, seed=self.job_seed, inner=inner)
@@ -50,6 +51,10 @@ class _Task:
         family = "tcn" if self.row.model == "tcn" else "agcn"
         return job_seed(self.seed, self.row.sign, self.row.stream, family, self.fold.name)
 
+    def states(self, fitting: str) -> Path | None:
+        """Where a fitting of this job saves what its next attempt goes on from."""
+        return self.checkpoint / fitting if self.checkpoint is not None else None
+
     def teacher_row(self) -> Row:
         return Row(self.row.sign, self.row.stream, "tcn")
 
@@ -59,6 +64,7 @@ def _store(run_dir: Path, sign: str, stream: str, modalities: tuple[str, ...], e
     """A worker reads a stream's tensors once, for all of its jobs; those that were extracted for one fold, once a fold."""
     run = load_run(run_dir)
     cohort = run.cohort
+    require_same_cache(run)
     return load_store(
         Cache.open(run.setup.cache),
         cohort,
@@ -72,7 +78,15 @@ def _store(run_dir: Path, sign: str, stream: str, modalities: tuple[str, ...], e
 
 
 def train_fold(
-    folder: Path, *, run_dir: str, sign: str, stream: str, model: str, seed: int, fold: str
+    folder: Path,
+    *,
+    run_dir: str,
+    sign: str,
+    stream: str,
+    model: str,
+    seed: int,
+    fold: str,
+    checkpoint: Path | None = None,
 ) -> dict[str, Any]:
     """Do one job and write its files: weights.safetensors, predictions.csv, metrics.csv (the curves), windows.csv, choice.json.
 
@@ -84,6 +98,7 @@ def train_fold(
         model: of the row.
         seed: 0, 1, …
         fold: name of the held-out fold.
+        checkpoint: folder of what an interrupted attempt goes on from.
 
     Returns:
         Numbers for the ledger and the dashboard: seizures, correct, threshold, last training loss.
@@ -92,7 +107,7 @@ def train_fold(
     row = Row(sign, stream, model)
     extraction = fold if Cache.open(run.setup.cache).fitted_for(fold) else None
     store = _store(Path(run_dir), sign, stream, reads(model, run.setup.training), extraction)
-    task = _Task(run, row, seed, run.plan(sign).fold(fold), run.cohort.sign(sign), store)
+    task = _Task(run, row, seed, run.plan(sign).fold(fold), run.cohort.sign(sign), store, checkpoint)
     choice = _choose(task, folder)
     training = with_overrides(run.setup.training, choice.overrides)
 
@@ -108,8 +123,8 @@ def train_fold(
         history=folder,
         teachers=teachers,
         teacher_of=_teacher_of(task, teachers, seen),
+        checkpoint=task.states("fit"),
     )
-    train_loss = float(module.trainer.logged_metrics["train_loss"])
     subjects = tuple(sorted({*data.subjects_seen, *(subject for group in seen for subject in group)}))
     guard.admit(subjects, f"{model} of this fold")
     _save(folder / WEIGHTS, module, task, subjects, choice.overrides)
@@ -136,7 +151,7 @@ def train_fold(
         "correct": int((predictions["label"] == predictions["prediction"]).sum()),
         "threshold": choice.threshold,
         "overrides": choice.overrides,
-        "train_loss": train_loss,
+        "train_loss": module.last_loss,
     }
 
 
@@ -167,6 +182,7 @@ def _choose(task: _Task, folder: Path) -> Choice:
                 history=None,
                 teachers=teachers,
                 teacher_of=_teacher_of(task, teachers, seen),
+                checkpoint=task.states(f"inner-{digest(key)}"),
             )
             scores = predict(module, data, setting, device=task.run.setup.device)
             labels = np.array([int(task.store.labels[task.store.seizures.index(seizure)]) for seizure in scores])
@@ -246,6 +262,7 @@ def _cross_fit(task: _Task, training: Training, folder: Path) -> None:
             seed=job_seed(task.job_seed, "cross", index),
             device=task.run.setup.device,
             history=None,
+            checkpoint=task.states(f"cross-{index}"),
         )
         _save(folder / f"cross-{index}.safetensors", module, task, data.subjects_seen, {})
 

@@ -117,5 +117,5 @@ def jobs_of(run: Run, request: Request) -> tuple[Job, ...]:
                     "seed": seed,
                     "fold": fold.name,
                 }
-                jobs.append(Job(job_id(row, seed, fold.name), CALL, arguments, teacher))
+                jobs.append(Job(job_id(row, seed, fold.name), CALL, arguments, teacher, resumable=True))
     return tuple(jobs)

@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from seizurelit.scheduling import stopping
 from seizurelit.scheduling.jobs import Report, Task
 from seizurelit.scheduling.worker import execute, limit_threads
 
@@ -78,6 +79,7 @@ def _worker(fd: int, device: str | None, threads: int) -> None:
         if device is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = device
         limit_threads(threads)
+        signal.signal(signal.SIGTERM, lambda *_: stopping.request())
         faulthandler.enable()
         connection = Connection(fd)
         tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
@@ -85,13 +87,15 @@ def _worker(fd: int, device: str | None, threads: int) -> None:
         while True:
             task = tasks.get()
             connection.send(Report(task.job.id, "started", pid=os.getpid(), device=device))
-            with _printing_to(task.log):
+            with printing_to(task.log):
                 report = execute(task, device)
             connection.send(report)
+            if stopping.requested():
+                return
     except BaseException:
         traceback.print_exc()
     finally:
-        os._exit(1)
+        os._exit(0 if stopping.requested() else 1)
 
 
 def _closer(fd: int) -> Callable[[], None]:
@@ -102,11 +106,15 @@ def _closer(fd: int) -> Callable[[], None]:
     return close
 
 
-def _listen(connection: Connection[Report, Task], tasks: queue.SimpleQueue[Task]) -> None:
-    """Pass tasks on; when the parent is gone, end this worker and whatever it started, at once."""
+def _listen(connection: Connection[Report, Task | None], tasks: queue.SimpleQueue[Task]) -> None:
+    """Pass tasks on, and None as the request to stop; when the parent is gone, end this worker and whatever it started, at once."""
     try:
         while True:
-            tasks.put(connection.recv())
+            task = connection.recv()
+            if task is None:
+                stopping.request()
+            else:
+                tasks.put(task)
     except BaseException as error:
         if not isinstance(error, (EOFError, OSError)):  # a task that cannot be unpickled here
             traceback.print_exc()
@@ -114,7 +122,7 @@ def _listen(connection: Connection[Report, Task], tasks: queue.SimpleQueue[Task]
 
 
 @contextmanager
-def _printing_to(log: Path) -> Iterator[None]:
+def printing_to(log: Path) -> Iterator[None]:
     """Send what this process prints, C code included, to a file; it is deleted if nothing came."""
     log.parent.mkdir(parents=True, exist_ok=True)
     before = os.dup(1), os.dup(2)

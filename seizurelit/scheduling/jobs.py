@@ -26,12 +26,15 @@ class Job:
         call: "module:function", imported by whoever runs the job.
         arguments: keyword arguments, picklable.
         requires: ids of the jobs whose folders this one reads.
+        resumable: the function also takes `checkpoint`, a folder that outlives an attempt; it writes there what it can go on
+            from, and answers `stopping.requested()` by raising `Stopped`.
     """
 
     id: str
     call: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
+    resumable: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,16 @@ class Task:
         folder: an empty folder of the run's own file system; the scheduler renames it once the job is done.
         log: file that takes what the job prints, where the executor can redirect it.
         inputs: digest of each required job's results, recorded with this job's own.
+        checkpoint: folder of a resumable job.
+        alone: nothing else may run on the device; it had too little memory for several.
     """
 
     job: Job
     folder: Path
     log: Path
     inputs: Mapping[str, str]
+    checkpoint: Path | None = None
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,25 +64,36 @@ class Report:
 
     Attributes:
         job: id of the job.
-        kind: started; done; failed, when the job raised; lost, when the worker that ran it is gone.
+        kind: started; done; failed, when the job raised; stopped, when it saved where it is, as it was asked to; lost, when the
+            worker that ran it is gone.
         pid: of the worker.
+        host: of the worker, where that is not this machine.
         device: the lease, such as a CUDA device; None on a CPU.
         seconds: how long the job ran, by a clock that is never set.
         peak_memory_mb: largest resident memory of the worker during the job, in MiB.
+        device_memory_mb: largest memory that torch reserved on the CUDA device during the job, in MiB.
+        device_total_mb: memory of that device.
+        measured: what the job told of its work, such as how many training steps; see `worker.measure`.
         digest: of the job's results.
         error: one line.
         trace: the traceback.
+        lacked: what a failed job had too little of, where that is known: device memory, or disk space.
     """
 
     job: str
-    kind: Literal["started", "done", "failed", "lost"]
+    kind: Literal["started", "done", "failed", "stopped", "lost"]
     pid: int | None = None
+    host: str | None = None
     device: str | None = None
     seconds: float | None = None
     peak_memory_mb: float | None = None
+    device_memory_mb: float | None = None
+    device_total_mb: float | None = None
+    measured: Mapping[str, float] = field(default_factory=dict)
     digest: str | None = None
     error: str | None = None
     trace: str | None = None
+    lacked: Literal["memory", "disk"] | None = None
 
 
 class Executor(Protocol):
@@ -83,19 +101,25 @@ class Executor(Protocol):
 
     @property
     def slots(self) -> int:
-        """How many tasks may be under way at once."""
+        """How many tasks are under way at once, for all that is known so far."""
 
     def open(self, logs: Path) -> None:
         """Make ready; `logs` is a folder for what the workers themselves print."""
 
-    def submit(self, task: Task) -> None:
-        """Take a task; called only while fewer than `slots` are under way. Must not wait for it."""
+    def room(self, *, alone: bool = False) -> bool:
+        """Whether a task would start at once; one that is to be alone needs a device without any other."""
 
-    def wait(self) -> Sequence[Report]:
-        """Return what happened, at least one report; called only while a task is under way.
+    def submit(self, task: Task) -> None:
+        """Take a task; called only while there is room for it. Must not wait for it."""
+
+    def wait(self, timeout: float | None = None) -> Sequence[Report]:
+        """Return what happened, at least one report unless so many seconds pass; called only while a task is under way.
 
         Each task gives at most one `started` and then exactly one of the other kinds.
         """
+
+    def stop(self) -> None:
+        """Ask the resumable tasks under way to save where they are and end; each still gives a report."""
 
     def close(self) -> None:
         """End at once; tasks under way are lost. Called once, also after an error and by Ctrl-C."""

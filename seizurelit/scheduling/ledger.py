@@ -7,27 +7,28 @@ A run folder holds
     ledger/workers.log     what workers print outside a job
     ledger/jobs/ID.json    state, attempt, worker, duration, memory, error; ID.traceback of a failed job, and ID.log,
                            what the job printed, if anything
-    partial/               folders of jobs under way; whatever a killed run left here is deleted by the next
+    ledger/owners, claims  which run of several has which job (`claims`)
+    partial/RUN/           folders of jobs under way; whatever a killed run left here is deleted by the next
+    checkpoints/ID/        what an interrupted job goes on from; deleted once it is done
 
-The folders are the truth: a job is done when its folder is whole, whatever the ledger says, so that a kill between two
-writes, or a clock set back, cannot matter. Nothing waits for the disk (no fsync): a file that a power cut left short has
-another digest, and its job is done anew.
+Each file has one writer: a run writes of the jobs that it has claimed, and renames what it wrote. The folders are the
+truth: a job is done when its folder is whole, whatever the ledger says, so that a kill between two writes, or a clock
+set back, cannot matter. Nothing waits for the disk (no fsync): a file that a power cut left short has another digest,
+and its job is done anew.
 """
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
-from seizurelit.errors import InputError
 from seizurelit.scheduling.jobs import Job
 
 RESULT = "result.json"
@@ -42,11 +43,15 @@ class Record:
         job: its id.
         state: pending jobs have no file.
         attempt: how many times the job was started, over all runs.
+        run: the run that made the last attempt, as its claims name it.
         pid: worker of the last attempt.
+        host: of that worker, where it was not the machine of the run.
         device: lease of the last attempt.
         started: wall clock of the last attempt, ISO 8601 with the zone; to be read by people, never compared.
         seconds: duration of the last attempt, from a monotonic clock.
         peak_memory_mb: largest resident memory of the worker during the attempt, in MiB.
+        device_memory_mb: largest memory reserved on the CUDA device, in MiB.
+        measured: what the job told of its work.
         error: one line: why the job failed, or what blocks it.
         digest: of the results.
     """
@@ -54,11 +59,15 @@ class Record:
     job: str
     state: State = "pending"
     attempt: int = 0
+    run: str | None = None
     pid: int | None = None
+    host: str | None = None
     device: str | None = None
     started: str | None = None
     seconds: float | None = None
     peak_memory_mb: float | None = None
+    device_memory_mb: float | None = None
+    measured: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
     digest: str | None = None
 
@@ -129,7 +138,7 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
 
 
 class Ledger:
-    """The ledger of a run folder. Reading needs no lock; writing is for the process that holds `locked()`.
+    """The ledger of a run folder. All may read; who writes of a job has claimed it.
 
     Args:
         run_dir: the run folder, which need not exist yet.
@@ -138,32 +147,6 @@ class Ledger:
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
         self.folder = run_dir / "ledger"
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep every other run away from this folder; the lock goes with the process, however it ends.
-
-        Raises:
-            InputError: another run has the folder.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("a+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(self._refusal(file)) from None
-            file.truncate(0)
-            file.write(f"{os.getpid()}\n")
-            file.flush()
-            yield
-
-    def _refusal(self, file: IO[str]) -> str:
-        file.seek(0)
-        holder = file.read().strip()
-        return (
-            f"{self.run_dir}: another run{f' (process {holder})' if holder else ''} is at work in this folder; "
-            "wait until it ends or stop it, or give another --out"
-        )
 
     def plan(self, jobs: Sequence[Job]) -> None:
         """Record all jobs of the run, in order, with what they require."""
@@ -232,11 +215,45 @@ class Ledger:
         result: dict[str, Any] = manifest["result"]
         return result
 
-    def publish(self, job: str, folder: Path) -> None:
-        """Move a sealed folder to its place, where nothing lies."""
+    def publish(self, job: str, folder: Path) -> bool:
+        """Move a sealed folder to its place; False if another lies there."""
         place = job_folder(self.run_dir, job)
         place.parent.mkdir(parents=True, exist_ok=True)
-        folder.rename(place)
+        try:
+            folder.rename(place)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            return False
+        return True
+
+    def checkpoint(self, job: str, inputs: Mapping[str, str]) -> Path:
+        """The folder of what a job goes on from; empty where that was made of other inputs.
+
+        Args:
+            job: its id.
+            inputs: digest of each required job's results.
+        """
+        folder = self.run_dir / "checkpoints" / job
+        made_of = folder / "inputs.json"
+        try:
+            if json.loads(made_of.read_bytes()) == dict(inputs):
+                return folder
+        except (OSError, ValueError):
+            pass
+        shutil.rmtree(folder, ignore_errors=True)
+        write_json(made_of, dict(inputs))
+        return folder
+
+    def forget_checkpoint(self, job: str) -> None:
+        """Delete what a job could go on from."""
+        folder = self.run_dir / "checkpoints" / job
+        shutil.rmtree(folder, ignore_errors=True)
+        for parent in folder.parents[: len(job.split("/"))]:  # `checkpoints` too, once nothing is left in it
+            try:
+                parent.rmdir()
+            except OSError:
+                return
 
     def discard(self, job: str) -> None:
         """Delete what lies in a job's place; a kill in the middle leaves a folder that is not whole."""

@@ -26,10 +26,17 @@ main(argument["control"], argument["preload"], argument["threads"])
 """
 
 
+_USABLE = 0.9
+"""Part of a device's memory that jobs may take together: their peaks differ a little, and others use the device too."""
+
+_CONTEXT_MB = 600.0
+"""What a CUDA context takes beside what torch reserves, in MiB (0.3 to 0.6 GB on present cards)."""
+
+
 @dataclass
 class _Worker:
     number: int
-    connection: Connection[Task, Report]
+    connection: Connection[Task | None, Report]
     device: str | None
     pid: int | None = None
     task: Task | None = None
@@ -46,7 +53,8 @@ class Pool:
         threads: CPU threads a worker; part of what decides the bits of a result.
         preload: modules that are imported once, before workers are forked.
         devices: CUDA devices as CUDA_VISIBLE_DEVICES writes them; each worker sees one, and `workers` is not used.
-        per_device: workers on one device.
+        per_device: workers on one device; None starts one, and when its first job is done as many as fit beside it, by the
+            device memory that this job took and by the cores of this machine.
     """
 
     def __init__(
@@ -56,12 +64,13 @@ class Pool:
         threads: int = 1,
         preload: Sequence[str] = (),
         devices: Sequence[str] = (),
-        per_device: int = 1,
+        per_device: int | None = 1,
     ) -> None:
-        if workers < 1 or threads < 1 or per_device < 1:
+        if workers < 1 or threads < 1 or (per_device is not None and per_device < 1):
             msg = "workers, threads and per_device are at least 1"
             raise ValueError(msg)
-        self._leases: tuple[str | None, ...] = tuple(devices) * per_device if devices else (None,) * workers
+        self._devices: tuple[str | None, ...] = tuple(devices) if devices else (None,)
+        self._each = per_device if devices else workers
         self._threads = threads
         self._preload = tuple(preload)
         self._workers: list[_Worker] = []
@@ -73,7 +82,11 @@ class Pool:
     @property
     def slots(self) -> int:
         """How many tasks may be under way at once."""
-        return len(self._leases)
+        return len(self._devices) * (self._each or 1)
+
+    def room(self, *, alone: bool = False) -> bool:
+        """Whether a task would start at once."""
+        return self._free(alone=alone) is not None
 
     def open(self, logs: Path) -> None:
         """Start importing in the background; what that prints goes to `workers.log` in `logs`."""
@@ -82,18 +95,28 @@ class Pool:
 
     def submit(self, task: Task) -> None:
         """Give the task to an idle worker, or to a new one."""
-        worker = next((worker for worker in self._workers if worker.task is None), None)
-        if worker is None:
-            worker = self._fork()
+        places = self._free(alone=task.alone)
+        if places is None:
+            msg = "no room for another task"
+            raise RuntimeError(msg)
+        device = places[0]
+        idle = [worker for worker in self._workers if worker.task is None and worker.device == device]
+        if task.alone:  # those hold memory of the device
+            for worker in idle:
+                self._bury(worker)
+            idle = []
+        worker = idle[0] if idle else self._fork(device)
         worker.task = task
         with suppress(OSError):  # a worker that died idle shows at the next wait
             worker.connection.send(task)
 
-    def wait(self) -> Sequence[Report]:
-        """Block until a worker says something or dies."""
+    def wait(self, timeout: float | None = None) -> Sequence[Report]:
+        """Block until a worker says something or dies, or the time is over."""
         reports: list[Report] = []
         while not reports:
-            speaking = wait([worker.connection for worker in self._workers])
+            speaking = wait([worker.connection for worker in self._workers], timeout)
+            if not speaking:
+                return reports
             for worker in [worker for worker in self._workers if worker.connection in speaking]:
                 try:
                     report = worker.connection.recv()
@@ -104,8 +127,18 @@ class Pool:
                 worker.pid = report.pid
                 if report.kind != "started":
                     worker.task = None
+                    self._measure(report)
+                    if report.lacked == "memory":  # what it holds of the device goes with the process alone
+                        self._bury(worker)
                 reports.append(report)
         return reports
+
+    def stop(self) -> None:
+        """Ask the resumable tasks under way to save where they are; their workers end with them."""
+        for worker in self._workers:
+            if worker.task is not None and worker.task.checkpoint is not None:
+                with suppress(OSError):
+                    worker.connection.send(None)
 
     def close(self) -> None:
         """Kill the workers and the process they were forked from."""
@@ -114,9 +147,28 @@ class Pool:
         self._workers.clear()
         self._stop_server()
 
-    def _fork(self) -> _Worker:
-        taken = [worker.device for worker in self._workers]
-        device = min(self._leases, key=lambda lease: taken.count(lease) / self._leases.count(lease))
+    def _free(self, *, alone: bool) -> tuple[str | None] | None:
+        """The device, in a tuple, that has the most room; None if none has any."""
+        busy: dict[str | None, list[Task]] = {device: [] for device in self._devices}
+        for worker in self._workers:
+            if worker.task is not None:
+                busy[worker.device].append(worker.task)
+        most = 1 if alone else self._each or 1
+        free = [device for device, tasks in busy.items() if len(tasks) < most and not any(task.alone for task in tasks)]
+        return (min(free, key=lambda device: len(busy[device])),) if free else None
+
+    def _measure(self, report: Report) -> None:
+        """Decide how many workers fit on a device, once the first job has shown what it takes."""
+        if self._each is not None or report.kind != "done":
+            return
+        cores = max(1, len(os.sched_getaffinity(0)) // (self._threads * len(self._devices)))
+        if report.device_memory_mb is None or report.device_total_mb is None:
+            self._each = 1
+            return
+        fit = int(_USABLE * report.device_total_mb // (report.device_memory_mb + _CONTEXT_MB))
+        self._each = max(1, min(fit, cores))
+
+    def _fork(self, device: str | None) -> _Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             message = json.dumps({"fork": self._number, "device": device}).encode()

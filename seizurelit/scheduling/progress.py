@@ -44,6 +44,11 @@ def time_left(
     return work / max(1, min(workers, sum(left.values())))
 
 
+def kind_of(job: str) -> str:
+    """What jobs are expected to take equally long by: all of an id but its last two parts, seed and fold."""
+    return job.rsplit("/", 2)[0] if job.count("/") > 1 else ""
+
+
 def spoken(seconds: float | None) -> str:
     """A duration as people say it: 7 s, 3 min, 2 h 05 min."""
     if seconds is None:
@@ -74,7 +79,7 @@ class Progress:
         self.every = every
         self.counts: Counter[str] = Counter()
         self.total = len(jobs)
-        self.left = Counter(self._kind(job.id) for job in jobs)
+        self.left = Counter(kind_of(job.id) for job in jobs)
         self.seconds: dict[str, tuple[int, float]] = {}
         self.running: dict[str, float] = {}
         self.begun = self.said = time.monotonic()
@@ -95,10 +100,11 @@ class Progress:
 
     def __call__(self, event: Event) -> None:
         """Take note of an event."""
-        kind = self._kind(event.job)
+        kind = kind_of(event.job)
         self.counts[event.kind] += 1
         if event.kind == "started":
             self.running[event.job] = time.monotonic()
+            self.workers = max(self.workers, len(self.running))
         elif event.job:
             self.running.pop(event.job, None)
         if event.kind in ("done", "failed", "blocked", "skipped"):
@@ -107,10 +113,6 @@ class Progress:
             n, seconds = self.seconds.get(kind, (0, 0.0))
             self.seconds[kind] = n + 1, seconds + event.seconds
         self._say(event)
-
-    @staticmethod
-    def _kind(job: str) -> str:
-        return job.rsplit("/", 2)[0]
 
     def _say(self, event: Event) -> None:
         """The lines that stay: faults always; without a terminal also how far it is."""
@@ -137,7 +139,7 @@ class Progress:
         now = time.monotonic()
         running: dict[str, list[float]] = {}
         for job, start in list(self.running.items()):
-            running.setdefault(self._kind(job), []).append(now - start)
+            running.setdefault(kind_of(job), []).append(now - start)
         return time_left(self.left, self.seconds, running, self.workers)
 
     def _view(self) -> Group:

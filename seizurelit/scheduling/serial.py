@@ -29,12 +29,18 @@ class Serial:
     def open(self, logs: Path) -> None:
         """Nothing to make ready."""
 
+    def room(self, *, alone: bool = False) -> bool:
+        """Whether no task is under way."""
+        del alone
+        return self._task is None
+
     def submit(self, task: Task) -> None:
         """Keep the task for `wait`."""
         self._task, self._started = task, False
 
-    def wait(self) -> Sequence[Report]:
-        """Say that the task starts; the next time, run it."""
+    def wait(self, timeout: float | None = None) -> Sequence[Report]:
+        """Say that the task starts; the next time, run it, however long that takes."""
+        del timeout
         if self._task is None:
             msg = "no task is under way"
             raise RuntimeError(msg)
@@ -51,6 +57,9 @@ class Serial:
                 signal.signal(signal.SIGINT, before)
         self._task = None
         return [report]
+
+    def stop(self) -> None:
+        """Nothing is under way when this can be called."""
 
     def close(self) -> None:
         """Nothing to end."""

@@ -14,14 +14,17 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.loggers import CSVLogger
 
 from seizurelit.cohort.files import write_whole
-from seizurelit.config import Training
+from seizurelit.config import Training, as_json
 from seizurelit.data.fold import FoldDataModule
 from seizurelit.errors import InputError
+from seizurelit.scheduling.worker import measure
 from seizurelit.training.modules import DistilledStudent, SeizureClassifier
 from seizurelit.training.networks import WindowNetwork, build_network
+from seizurelit.training.resuming import Saving
 
 HISTORY = "metrics.csv"
 """The curves of a fitting, as Lightning's CSVLogger names them."""
@@ -32,6 +35,7 @@ WINDOWS = "windows.csv"
 OWNED = {
     "accelerator": "the loop gives a job its device",
     "devices": "the loop gives a job its device; use --workers",
+    "deterministic": "use --deterministic",
     "num_nodes": "a fold is trained on one device",
     "strategy": "a fold is trained on one device",
     "logger": "CSV is always written, for wandb use --wandb",
@@ -67,19 +71,23 @@ def check_trainer_arguments(training: Training) -> None:
         raise InputError(msg) from None
 
 
-def _trainer(training: Training, *, epochs: int, device: str, logger: CSVLogger | bool) -> pl.Trainer:
+def _trainer(
+    training: Training, *, epochs: int, device: str, logger: CSVLogger | bool, saving: Saving | None = None
+) -> pl.Trainer:
     ours: dict[str, Any] = {
         "max_epochs": epochs,
         "accelerator": device,
         "devices": 1,
         "logger": logger,
         "precision": training.precision,
-        "enable_checkpointing": False,
+        "enable_checkpointing": saving is not None,
         "enable_progress_bar": False,
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
         "log_every_n_steps": 1_000_000,
-        "deterministic": True,
+        "deterministic": training.deterministic,
+        "plugins": [LightningEnvironment()],  # one process a job, under SLURM too
+        "callbacks": [saving] if saving is not None else [],
     }
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     with warnings.catch_warnings():
@@ -102,8 +110,9 @@ def fit(
     history: Path | None,
     teachers: tuple[WindowNetwork, ...] = (),
     teacher_of: torch.Tensor | None = None,
+    checkpoint: Path | None = None,
 ) -> SeizureClassifier:
-    """Fit a model on a fold's training subjects.
+    """Fit a model on a fold's training subjects, from where an attempt before was interrupted.
 
     Args:
         model: agcn, tcn or agcn_kd.
@@ -114,6 +123,7 @@ def fit(
         history: folder for the curves (metrics.csv); None keeps none.
         teachers: for agcn_kd, the frozen networks.
         teacher_of: (S,) which teacher teaches which seizure.
+        checkpoint: folder of this fitting's states, of which it goes on from the last; None keeps none.
     """
     torch.set_num_threads(training.threads)
     pl.seed_everything(seed, workers=False, verbose=False)
@@ -127,10 +137,17 @@ def fit(
         )
     else:
         module = SeizureClassifier(network, training.optimiser, steps=steps, classes=data.classes)
-    logger = CSVLogger(history, name="", version="", flush_logs_every_n_steps=1_000_000) if history else False
+    logger = CSVLogger(history, name="", version="", flush_logs_every_n_steps=1_000_000) if history else None
+    saving = Saving(checkpoint, f"{model} {seed} {steps} {as_json(training)}") if checkpoint is not None else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning's advice on workers and logging intervals
-        _trainer(training, epochs=epochs, device=device, logger=logger).fit(module, datamodule=data)
+        if saving is not None and saving.ended:
+            saving.take_ended(module, logger)
+            return module
+        trainer = _trainer(training, epochs=epochs, device=device, logger=logger or False, saving=saving)
+        before = saving.path if saving is not None else None
+        trainer.fit(module, datamodule=data, ckpt_path=before, weights_only=True if before else None)
+    measure("training_steps", trainer.global_step - (saving.steps if saving is not None else 0))
     return module
 
 

@@ -35,6 +35,7 @@ class SeizureClassifier(pl.LightningModule):
         self.network = network
         self.optimiser = optimiser
         self.steps = steps
+        self.last_loss = math.nan
         self.train_loss = MeanMetric()
         self.train_accuracy = MulticlassAccuracy(num_classes=classes, average="micro")
 
@@ -57,7 +58,9 @@ class SeizureClassifier(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's means."""
-        self.log("train_loss", self.train_loss.compute())
+        loss = self.train_loss.compute()
+        self.last_loss = float(loss)
+        self.log("train_loss", loss)
         self.log("train_accuracy", self.train_accuracy.compute())
         self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
         self.train_loss.reset()

@@ -74,6 +74,57 @@ def forked(folder, journal):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def epochs(folder, name, journal, count=20, seconds=0.05, checkpoint=None):
+    """Goes on from the epoch, as a fold does."""
+    from seizurelit.scheduling import stopping
+    from seizurelit.scheduling.worker import measure
+    state = checkpoint / "state.json"
+    rows = json.loads(state.read_text()) if state.exists() else []
+    note(journal, f"start {name} {os.getpid()} {len(rows)}")
+    for epoch in range(len(rows), count):
+        time.sleep(seconds)
+        measure("epochs", 1)
+        rows.append([epoch, name])
+        if stopping.requested():
+            state.write_text(json.dumps(rows))
+            raise stopping.Stopped
+    (folder / "rows.json").write_text(json.dumps(rows))
+    note(journal, f"end {name}")
+    return {"rows": len(rows)}
+
+
+def hungry(folder, journal, need):
+    """Wants a part of a device that others have a part of."""
+    class OutOfMemoryError(RuntimeError): pass
+    note(journal, f"start {os.getpid()}")
+    time.sleep(0.2)
+    begun = [line.split()[1] for line in Path(journal).read_text().splitlines() if line.startswith("start")]
+    ended = [line.split()[1] for line in Path(journal).read_text().splitlines() if line.startswith("end")]
+    together = len(begun) - len(ended)
+    time.sleep(0.2)
+    note(journal, f"end {os.getpid()}")
+    if need * together > 1:
+        raise OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+    return {}
+
+
+def device_user(folder, journal, mb=2000, total_mb=10000):
+    """A process whose torch says how much of its device it has used; there is no device here."""
+    import types
+    cuda = types.SimpleNamespace(is_initialized=lambda: True, max_memory_reserved=lambda: mb * 2**20,
+                                 mem_get_info=lambda: (0, total_mb * 2**20), reset_peak_memory_stats=lambda: None)
+    sys.modules["torch"] = types.SimpleNamespace(cuda=cuda, set_num_threads=lambda n: None)
+    note(journal, f"start {os.environ['CUDA_VISIBLE_DEVICES']} {os.getpid()}")
+    time.sleep(0.3)
+    note(journal, f"end {os.environ['CUDA_VISIBLE_DEVICES']} {os.getpid()}")
+    return {}
+
+
+def full(folder):
+    (folder / "big").write_bytes(bytes(8 * 2**20))
+    return {}
+
+
 def leave(folder):
     raise SystemExit(3)
 

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seizurelit.errors import InputError
 from seizurelit.scheduling.jobs import Job
 from seizurelit.scheduling.ledger import Ledger, job_folder, seal
 from seizurelit.scheduling.pool import Pool
@@ -311,16 +310,48 @@ def test_ctrl_c_that_a_trainer_turned_into_an_exit(tmp_path, journal):
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_two_parents_are_refused(tmp_path, journal, parent):
-    script = PARENT.format(journal=str(journal), seconds=1.0, names="ab", run=str(tmp_path / "run"))
+@pytest.mark.parametrize("end", ["both finish", "the first is killed"])
+def test_two_parents_share_the_jobs_and_do_none_twice(tmp_path, journal, parent, end):
+    names = "abcdefghij"
+    script = PARENT.format(journal=str(journal), seconds=0.3, names=names, run=str(tmp_path / "run"))
+    first, second = parent(script), parent(script)
+    if end == "the first is killed":
+        while not first.stdout.readline().startswith("started"):
+            pass
+        first.kill()
+    out, err = second.communicate(timeout=60)
+    assert second.returncode == 0, err
+    first.wait(timeout=60)
+    assert all(Ledger(tmp_path / "run").done(f"m/{name}") for name in names)
+    told = [line.split()[:2] for line in out.splitlines()]
+    if end == "both finish":
+        others = [line.split()[:2] for line in first.stdout.read().splitlines()]
+        assert set(starts(journal).values()) == {1}
+        done = Counter(job for kind, job in [w for w in told + others if len(w) == 2] if kind == "done")
+        assert done == {f"m/{name}": 1 for name in names}
+        assert sum(words[0] == "done" for words in told) in range(1, 10)
+    settled = Counter(words[1] for words in told if words[0] in ("done", "skipped"))
+    assert settled == {f"m/{name}": 1 for name in names}
+
+
+def test_a_failure_of_another_run_is_taken_from_it(tmp_path, journal, parent):
+    script = f"""
+        from pathlib import Path
+        from seizurelit.scheduling.jobs import Job
+        from seizurelit.scheduling.run import run_jobs
+        from seizurelit.scheduling.pool import Pool
+        run_jobs([Job("m/bad", "tiny_jobs:fail", {{"unless": "/nowhere"}}),
+                  Job("m/long", "tiny_jobs:work", {{"name": "long", "journal": {str(journal)!r}, "seconds": 3.0}})],
+                 Path({str(tmp_path / "run")!r}), executor=Pool(1), on_event=lambda e: print(e.kind, e.job, flush=True))
+    """
     process = parent(script)
-    while not process.stdout.readline().startswith("started"):
+    while not process.stdout.readline().startswith("started m/long"):
         pass
-    with pytest.raises(InputError, match=f"process {process.pid}"):
-        run_jobs(works(journal, "ab"), tmp_path / "run", executor=Serial())
+    outcome = run_jobs([Job("m/bad", "tiny_jobs:nothing")], tmp_path / "run", executor=Serial())
+    assert outcome.failed == {"m/bad": "ValueError: no data for this fold"}
     process.kill()
     process.wait()
-    assert run_jobs(works(journal, "ab"), tmp_path / "run", executor=Serial()).whole
+    assert run_jobs([Job("m/bad", "tiny_jobs:nothing")], tmp_path / "run", executor=Serial()).whole
 
 
 def test_a_half_written_folder_is_done_anew(tmp_path, journal, executor):
