@@ -27,6 +27,7 @@ class RunOptions:
             printed first.
         diff: folder of an older run of the same cohort, whose table this one is set beside.
         wandb: offline writes to the run folder alone, online sends pseudonymous metrics, off writes none.
+        loggers: tensorboard and mlflow, also in the run folder, by Lightning's loggers and under the same pseudonyms.
     """
 
     cache: Path | None = None
@@ -41,6 +42,7 @@ class RunOptions:
     permute_refit: int = 0
     diff: Path | None = None
     wandb: Literal["offline", "online", "off"] = "offline"
+    loggers: tuple[Literal["tensorboard", "mlflow"], ...] = ()
 
 
 @dataclass(frozen=True)

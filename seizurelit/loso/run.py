@@ -36,6 +36,7 @@ from seizurelit.scheduling.pool import Pool
 from seizurelit.scheduling.run import Outcome, run_jobs
 from seizurelit.scheduling.serial import Serial
 from seizurelit.training.fit import check_trainer_arguments
+from seizurelit.training.loggers import check_loggers
 
 PRELOAD = ("seizurelit.loso.job",)
 CHANGES = "changes.csv"
@@ -96,6 +97,7 @@ def setup_of(options: RunOptions, training: Training) -> Setup:
     check(training)
     check_grid(training)
     check_tuner(training)
+    check_loggers(options.loggers)
     if options.seeds is None or options.seeds < 1:
         msg = f"--seeds {options.seeds}: give 1 or more"
         raise InputError(msg)
@@ -158,7 +160,7 @@ def train(
     def summarise(watcher: Watcher, table: Table) -> None:
         watcher.summary(table, None if shared is None or options.wandb == "off" else shared(run, table))
 
-    with Watcher(run, jobs, slots, options.wandb, sweep) as watcher:
+    with Watcher(run, jobs, slots, options, sweep) as watcher:
         outcome = run_jobs(jobs, run.folder, executor=executor(), on_event=watcher)
         if not options.permute_refit:
             table = tabulate(run, request, impossible, outcome)
@@ -167,7 +169,7 @@ def train(
     console.print(cost(run, request, options.permute_refit, slots))
     whole = refit(run, request, options.permute_refit, executor)
     table = tabulate(run, request, impossible, outcome)
-    with Watcher(run, (), slots, options.wandb, sweep) as watcher:
+    with Watcher(run, (), slots, options, sweep) as watcher:
         summarise(watcher, table)
     return table, whole and outcome.whole
 
