@@ -60,6 +60,10 @@ _PAPER_BASELINE = (
     "If the paper's accuracies are pooled and truncated and its F1 is of the positive class, always positive has F1 "
     "0.64–0.79 (dystonia) and 0.59–0.79 (emotion) there: its 0.74 is not yet evidence."
 )
+_PAPER_CONTRASTS = (
+    "At its 38 seizures the paper's own accuracies allow no p below 1.0 (AGCNp–TCNp), 0.5 (KD–AGCNp), 0.25 (KD–AGCNf) and "
+    "0.125 (TCNf–AGCNf)."
+)
 _CHANCE = (
     "Chance lies below one half: leaving a subject out moves the training prevalence away from its label, "
     "so the training prior's AUROC can be 0."
@@ -359,10 +363,15 @@ def footnotes(table: Table) -> tuple[str, ...]:
     ]
     notes += [" ".join(note.split()) for note in table.run.notes]
     notes += [*_interval_notes(table), *_chance_notes(table), *_contrast_notes(table), *_other_sign_notes(table)]
-    if any(row.paper for row in rows):
-        notes += [_CONTRADICTIONS, _PAPER_BASELINE]
-    notes.append(RESEARCH_USE)
+    notes += [*paper_notes(table), RESEARCH_USE]
     return tuple(notes)
+
+
+def paper_notes(table: Table) -> tuple[str, ...]:
+    """Those of the footnotes that are about the paper's own figures; none where no row has any."""
+    rows = [row for row in table.rows if row.paper]
+    contrasts = [_PAPER_CONTRASTS] if any(row.contrast for row in rows) else []
+    return (_CONTRADICTIONS, _PAPER_BASELINE, *contrasts) if rows else ()
 
 
 def _size_notes(table: Table) -> list[str]:
@@ -429,17 +438,11 @@ def _chance_notes(table: Table) -> list[str]:
 def _contrast_notes(table: Table) -> list[str]:
     if not any(row.contrast for row in table.rows):
         return []
-    notes = [
+    return [
         "Contrasts: both models' predictions swapped for all seizures and seeds of a subject (exact up to 20 differing subjects), "
         "two-sided; Holm over those shown; least: the smallest p that these models could have reached; differ: subjects on whom "
         "they differ. Crossed contrasts, F1 and clustered McNemar are exploratory: table.csv."
     ]
-    if any(row.paper and row.contrast for row in table.rows):
-        notes.append(
-            "At its 38 seizures the paper's own accuracies allow no p below 1.0 (AGCNp–TCNp), 0.5 (KD–AGCNp), 0.25 (KD–AGCNf) and "
-            "0.125 (TCNf–AGCNf)."
-        )
-    return notes
 
 
 def _other_sign_notes(table: Table) -> list[str]:

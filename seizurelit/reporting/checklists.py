@@ -220,7 +220,7 @@ def _answers(evidence: Evidence) -> dict[str, str]:
         + ("has keyed pseudonyms for names." if evidence.shared else "names subjects as the cohort does.")
         + f" {author}",
         "agreement": f"labels.csv has {len(evidence.cohort.ratings)} ratings by "
-        f"{len({rating.rater for rating in evidence.cohort.ratings})} raters; their agreement is computed from it."
+        f"{len({rating.rater for rating in evidence.cohort.ratings})} raters; their agreement stands under Table 1."
         if evidence.cohort.ratings
         else "Not known: the cohort has one label a seizure and no labels.csv of several raters.",
         "software": f"seizurelit {seizurelit.__version__} on PyTorch, Lightning, scikit-learn, SciPy; versions are "
@@ -282,7 +282,7 @@ def limits(evidence: Evidence) -> tuple[str, ...]:
         "Intervals take the fitted models as given; what another training set would give is not in them.",
         "Pooled AUROC, AUPRC, Brier score and the curves mix scores of different models, one a fold.",
         "Labels are opinions on a whole seizure, and a seizure was trimmed by somebody who knew it.",
-        "Only hyperkinetic seizures were trained on: nothing is said of other movements, or of a seizure's detection.",
+        "The method is meant for trimmed hyperkinetic seizures: nothing is said of other movements, or of a seizure's detection.",
     ]
     return tuple(found)
 

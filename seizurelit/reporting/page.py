@@ -8,14 +8,17 @@ from html import escape
 
 from seizurelit.cohort.manifest import STAND_IN as STAND_IN_COLUMN
 from seizurelit.cohort.manifest import Seizure
-from seizurelit.config import RESEARCH_USE
-from seizurelit.evaluation.rendering import STAND_IN, UNDEFINED, footnotes, table_parts, table_title
+from seizurelit.config import RESEARCH_USE, STREAMS
+from seizurelit.evaluation.rendering import STAND_IN, UNDEFINED, footnotes, paper_notes, table_parts, table_title
+from seizurelit.evaluation.scores import Score
+from seizurelit.evaluation.statistics.agreement import agreement, agreement_with_label
 from seizurelit.evaluation.table import Row, RowKey, Summary
 from seizurelit.reporting.checklists import Item, claim, cohort_line, limits, seeds_of, tripod_ai
 from seizurelit.reporting.curves import Curves
 from seizurelit.reporting.drawing import over_time, three_charts, training
 from seizurelit.reporting.evidence import Call, Evidence, Sighting, Window
 from seizurelit.reporting.findings import Findings
+from seizurelit.reporting.flow import flow
 from seizurelit.reporting.strata import FEWEST_SUBJECTS, STRATIFIED, Figure, Stratum
 from seizurelit.reporting.style import PAGE, STYLE
 
@@ -64,7 +67,7 @@ def render_page(evidence: Evidence, findings: Findings) -> str:
     banner = f'<p class="banner" role="note">{STAND_IN}</p>' if stand_in else ""
     links = "".join(f'<li><a href="#{name}">{title}</a></li>' for name, title in _SECTIONS.items())
     body = f"""<a class="skip" href="#errors">Skip to the errors</a>
-{banner}<header id="top"><h1>{escape(evidence.run.folder.resolve().name)}</h1>
+{banner}<header id="top"><h1>Report of run {escape(evidence.run.folder.resolve().name)}</h1>
 <p>{escape(table_title(evidence.table))}. {escape(cohort_line(evidence))}</p>
 <p class="use">{escape(RESEARCH_USE)}</p>
 <p class="use">{escape(_privacy(evidence))}</p>
@@ -123,6 +126,10 @@ def _score(calls: Sequence[Call]) -> str:
     return f"{sum(call.score for call in calls) / len(calls):.2f}"
 
 
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def _clock(seconds: float) -> str:
     return f"{int(seconds // 60)}:{seconds % 60:04.1f}"
 
@@ -178,8 +185,32 @@ def _scrolled(label: str, heads: Sequence[str], lines: Sequence[str], kind: str 
     )
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">'
-        f"<table{f' class={kind}' if kind else ''}><thead><tr>{cells}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+        f'<table class="{kind}"><thead><tr>{cells}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
     )
+
+
+def _line(heads: Sequence[str], cells: Sequence[str], kind: str = "") -> str:
+    """A line of a table, its cells HTML under their heads; the first names the line."""
+    first, *others = cells
+    parts = "".join(
+        f"<td{' class=n' if head.startswith('#') else ''}>{cell}</td>"
+        for head, cell in zip(heads[1:], others, strict=True)
+    )
+    return f'<tr{f" class={kind}" if kind else ""}><th scope="row">{first}</th>{parts}</tr>'
+
+
+# A phone shows these heads before each cell: the style sheet repeats them.
+_ERRORS = (
+    "Seizure",
+    "Label",
+    "Moment",
+    "#Body missing",
+    "#Face missing",
+    "Video",
+    "#Wrong",
+    "Models that are wrong",
+)
+_SPOKEN = ("Model", "#Score of each seed", "Says", "That is", "Windows over time")
 
 
 def _errors(evidence: Evidence, places: Mapping[str, str]) -> str:
@@ -195,38 +226,29 @@ def _errors(evidence: Evidence, places: Mapping[str, str]) -> str:
             most[seizure.subject] = most.get(seizure.subject, 0) + len(wrong)
             sighting = evidence.sightings[seizure.name]
             cells = [
-                f'<th scope="row">{_name(seizure.name, places)}</th>',
-                f"<td>{escape(sign)}: {escape(_label(evidence, sign, labels[seizure.name]))}</td>",
-                f"<td>{_moment(evidence, sign, seizure, wrong)}</td>",
-                *(f'<td class="n">{_percent(sighting.missing.get(stream))}</td>' for stream in ("pose", "face")),
-                f"<td>{_video(evidence, seizure)}</td>",
-                f'<td class="n">{len(wrong)}/{len(asked)}</td>',
-                f"<td>{escape(', '.join(_told(evidence, row, seizure.name) for row in wrong))}</td>",
+                _name(seizure.name, places),
+                f"{escape(sign)}: {escape(_label(evidence, sign, labels[seizure.name]))}",
+                _moment(evidence, sign, seizure, wrong),
+                *(_percent(sighting.missing.get(stream)) for stream in STREAMS),
+                _video(evidence, seizure),
+                f"{len(wrong)}/{len(asked)}",
+                escape(", ".join(_told(evidence, row, seizure.name) for row in wrong)),
             ]
-            lines.setdefault(seizure.subject, []).append(f"<tr>{''.join(cells)}</tr>")
+            lines.setdefault(seizure.subject, []).append(_line(_ERRORS, cells))
     if not lines:
         return "<p>No trained model is wrong on any seizure that was scored.</p>"
-    heads = (
-        "Seizure",
-        "Label",
-        "Moment",
-        "#Joints missing",
-        "#Face missing",
-        "Video",
-        "#Wrong",
-        "Models that are wrong",
-    )
     parts = [
-        f"<p>{sum(map(len, lines.values()))} labels of {len(lines)} patients are missed by at least one trained model "
-        "in at least one seed; patients who are missed most often come first. Missing is the share of joints, or of "
-        "points of the face, without a position over all frames. Beside a model stands its score of the positive class, "
-        "the mean over the seeds. A seizure’s name leads to all that is known of it.</p>"
+        f"<p>Missed by at least one trained model in at least one seed: {_counted(sum(map(len, lines.values())), 'label')} of "
+        f"{_counted(len(lines), 'patient')}. Patients who are missed most often come first. What could be seen: the share of the "
+        "body’s joints, and of the points of the face, without a position over all frames. Beside a model stands its score of "
+        "the positive class, the mean over the seeds; furthest off is the window whose score is furthest from the label in a "
+        "model that is wrong. A seizure’s name leads to all that is known of it.</p>"
     ]
     for subject in sorted(lines, key=lambda subject: (-most[subject], subject)):
-        named = escape(subject)
         parts.append(
-            f'<h3 id="p-{named}">{named}<small>{len(lines[subject])} labels missed, {most[subject]} times</small></h3>'
-            + _scrolled(f"Errors of {subject}", heads, lines[subject], "errors")
+            f"<h3>{escape(subject)}<small>{_counted(len(lines[subject]), 'label')} missed, "
+            f"{_counted(most[subject], 'time')}</small></h3>"
+            + _scrolled(f"Errors of {subject}", _ERRORS, lines[subject], "cards errors")
         )
     return "\n".join(parts)
 
@@ -268,29 +290,8 @@ def _run(evidence: Evidence) -> str:
         pairs += [("cohort", evidence.cohort.digest), ("cache", run.setup.cache.name)]
     makers = sorted({f"{s}: {m}" for sighting in evidence.sightings.values() for s, m in sighting.made_by.items()})
     pairs += [("extracted by", ", ".join(makers) or "–")]
-    whole = len(evidence.cohort.seizures), len(evidence.cohort.subjects)
-    flows = []
-    for sign, labels in evidence.labels.items():
-        rows = evidence.rows(sign, trained=True)
-        if not rows:
-            continue
-        extracted = min(rows, key=lambda row: row.extracted)
-        scored = min(rows, key=lambda row: row.scored)
-        positive = evidence.signs[sign].positive
-        count = f"{sum(label == positive for label in labels.values())} positive" if positive else ""
-        steps = [
-            ("in the cohort", *whole, ""),
-            (f"rated for {sign}", rows[0].rated, rows[0].subjects_rated, count),
-            ("extracted", extracted.extracted, extracted.subjects_extracted, ""),
-            ("scored by every model", scored.scored, scored.subjects_scored, ""),
-        ]
-        items = "".join(
-            f"<li><b>{seizures} seizures, {subjects} subjects</b>{escape(what)}{f', {more}' if more else ''}</li>"
-            for what, seizures, subjects, more in steps
-        )
-        flows.append(f'<ol class="flow" aria-label="Flow of seizures for {escape(sign)}">{items}</ol>')
+    flows = [_flow(evidence, sign) for sign in evidence.labels if evidence.rows(sign, trained=True)]
     lost = [row for row in evidence.table.rows if row.counted_wrong or row.missing or row.scored != row.rated]
-    table = ""
     if lost:
         body = [
             f'<tr><th scope="row">{escape(f"{row.group}: {row.name}")}</th><td class="n">{row.rated}</td><td '
@@ -300,27 +301,98 @@ def _run(evidence: Evidence) -> str:
             for row in lost
         ]
         heads = ("Row", "#Rated", "#Extracted", "#Scored", "#Folds", "Counted as wrong for want of an extraction")
-        table = _scrolled("What is not scored", heads, body)
+        table = "<h3>Rows that lack something</h3>" + _scrolled("What is not scored", heads, body)
+    else:
+        table = "<p>Every row has all the rated seizures, extracted and scored.</p>"
     return _facts(pairs) + "<h3>Who was scored</h3>" + "".join(flows) + table
 
 
+def _beside(columns: Sequence[str]) -> list[int]:
+    """The order of the table's columns in which the paper's figure stands behind the interval of the same score."""
+    order = list(range(len(columns)))
+    for paper, own in (("paper F1", "F1"), ("paper acc.", "accuracy")):
+        if paper in columns and own in columns:
+            order.remove(columns.index(paper))
+            after = order.index(columns.index(own)) + 1
+            interval = order[after] if after < len(order) else None
+            order.insert(after + (interval is not None and "interval" in columns[interval]), columns.index(paper))
+    return order
+
+
+def _flow(evidence: Evidence, sign: str) -> str:
+    """Who of the cohort was scored for a sign, and who was lost at which step, and why."""
+    steps = flow(evidence, sign)
+    positive = evidence.signs[sign].positive
+    items = []
+    for place, step in enumerate(steps):
+        seizures, subjects = len(step.seizures), len({evidence.cohort.subject_of(name) for name in step.seizures})
+        said = escape(step.what)
+        if place and positive is not None:
+            said += f", {sum(evidence.labels[sign].get(name) == positive for name in step.seizures)} positive"
+        lost = ""
+        if step.lost:
+            names = sorted(step.lost)
+            listed = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+            lost = f'<span class="lost">{len(names)} lost, {escape(step.why)}: {escape(listed)}</span>'
+        items.append(f"<li>{lost}<b>{_counted(seizures, 'seizure')}, {_counted(subjects, 'subject')}</b>{said}</li>")
+    return f'<ol class="flow" aria-label="Flow of seizures for {escape(sign)}">{"".join(items)}</ol>'
+
+
 def _table(evidence: Evidence) -> str:
+    about = paper_notes(evidence.table)
     found = []
+    if about:
+        found.append(
+            '<p>The paper’s figure stands behind the interval of ours. Of the paper’s figures:</p><ul class="notes">'
+        )
+        found += [f"<li>{escape(note)}</li>" for note in about]
+        found.append("</ul>")
     for part in table_parts(evidence.table):
+        order = [k for k in _beside(part.columns) if not k or any(texts[k] for texts in part.lines)]
         lines = []
         for place, texts in enumerate(part.lines):
             row = part.rows[place] if part.rows else None
             kind = ' class="baseline"' if row is not None and row.baseline else ""
-            cells = "".join(
-                "<td "
-                f'class="n{" short" if name == "folds" and row is not None and not row.complete else ""}">{escape(text)}</td>'
-                for name, text in zip(part.columns[1:], texts[1:], strict=True)
-            )
+            cells = ""
+            for index in order[1:]:
+                name = part.columns[index]
+                short = name == "folds" and row is not None and not row.complete
+                paper = name.startswith("paper")
+                cells += f'<td class="n{" short" if short else " paper" if paper else ""}">{escape(texts[index])}</td>'
             lines.append(f'<tr{kind}><th scope="row">{escape(texts[0])}</th>{cells}</tr>')
-        heads = (part.columns[0], *(f"#{text}" for text in part.columns[1:]))
-        found.append(f"<h3>{escape(part.heading)}</h3>" + _scrolled(part.heading, heads, lines))
-    notes = "".join(f"<li>{escape(note)}</li>" for note in footnotes(evidence.table))
+        heads = (part.columns[0] or ("Model" if part.rows else "Contrast"), *(f"#{part.columns[k]}" for k in order[1:]))
+        found.append(f"<h3>{escape(part.heading)}</h3>" + _scrolled(part.heading, heads, lines, "table"))
+    found.append(_agreement(evidence))
+    notes = "".join(f"<li>{escape(note)}</li>" for note in footnotes(evidence.table) if note not in about)
     return "\n".join(found) + f'<h3>Notes</h3><ul class="notes">{notes}</ul>'
+
+
+def _agreement(evidence: Evidence) -> str:
+    """How far raters agree, and beside it how far the models agree with the label (METHOD.md, point 12)."""
+    lines = []
+    for sign in evidence.signs:
+        raters = agreement(evidence.cohort.ratings, sign)
+        if len(raters.raters) < 2:
+            continue
+        lines.append(
+            f'<tr><th scope="row">{escape(sign)}: {len(raters.raters)} raters</th><td class="n">{raters.seizures}</td>'
+            + "".join(f'<td class="n">{_kappa(score)}</td>' for score in (raters.cohen, raters.fleiss, raters.alpha))
+            + f'<td class="n">{_kappa(raters.alpha_if_absent)} / {_kappa(raters.alpha_if_present)}</td></tr>'
+        )
+        for row in evidence.rows(sign, trained=True):
+            kappa, count = agreement_with_label(evidence.cases(row))
+            lines.append(
+                f'<tr><th scope="row">{escape(sign)}: {escape(row.name)} and the label</th><td class="n">{count}</td>'
+                f'<td class="n">{_kappa(kappa)}</td><td></td><td></td><td></td></tr>'
+            )
+    if not lines:
+        return ""
+    heads = ("Who", "#Seizures", "#Cohen’s κ", "#Fleiss’ κ", "#Krippendorff’s α", "#α with ? as absent / present")
+    return "<h3>Agreement of raters, and of models with the label</h3>" + _scrolled("Agreement", heads, lines)
+
+
+def _kappa(score: Score) -> str:
+    return f"{score.value:.2f}".replace("-", "−") if score.defined else UNDEFINED
 
 
 # Right and wrong.
@@ -331,7 +403,7 @@ def _heat(evidence: Evidence, places: Mapping[str, str]) -> str:
         '<ul class="legend" aria-label="Legend"><li><i class="y">✓</i>right</li><li><i '
         'class="x">×</i>wrong</li><li><i class="m">~</i>right in some seeds</li><li><i class="u">–</i>not '
         "scored</li></ul>"
-        "<p>A mark is a seizure; it leads to what is known of it.</p>"
+        '<p>A mark is a seizure; it leads to what is known of it. <a class="skip" href="#curves">Skip the marks</a></p>'
     )
     parts = [legend]
     by_subject: dict[str, list[str]] = {}
@@ -380,7 +452,7 @@ def _cell(evidence: Evidence, row: Row, seizure: str, label: str, places: Mappin
 
 
 def _number(summary: Summary) -> str:
-    return f"{summary.mean:.2f}" if summary.defined else UNDEFINED
+    return f"{summary.mean:.2f}".replace("-", "−") if summary.defined else UNDEFINED
 
 
 def _curves(evidence: Evidence, found: Mapping[RowKey, Curves]) -> str:
@@ -476,11 +548,12 @@ def _method(evidence: Evidence) -> str:
     points = "".join(f"<li>{escape(limit)}</li>" for limit in limits(evidence))
     lists = []
     for name, listed in zip(("TRIPOD+AI (2024)", "CLAIM (2020)"), items, strict=True):
-        answered = sum(item.answer is not None for item in listed)
+        answered = [item for item in listed if item.answer is not None]
+        open_ = "".join(f"<li><b>{item.number}</b> {escape(item.topic)}</li>" for item in listed if item.answer is None)
         lists.append(
-            f"<h3>{name}</h3><p>{answered} of {len(listed)} items have an answer from the run’s own records, some in part; "
-            "the others are the author’s.</p>"
-            + _scrolled(name, ("Item", "Topic", "Answer"), [_item(item) for item in listed], "list")
+            f"<h3>{name}</h3><p>{len(answered)} of {len(listed)} items have an answer from the run’s own records, some in part.</p>"
+            + _scrolled(name, ("Item", "Topic", "Answer"), [_item(item) for item in answered], "list")
+            + f'<h4>The author’s to write</h4><ul class="open">{open_}</ul>'
         )
     return (
         "<p>Multi-stream classification of seizure videos with knowledge distillation (Hou et al.): a graph network "
@@ -491,8 +564,9 @@ def _method(evidence: Evidence) -> str:
 
 
 def _item(item: Item) -> str:
-    answer = '<span class="author">Author</span>' if item.answer is None else escape(item.answer)
-    return f'<tr><th scope="row">{item.number}</th><td>{escape(item.topic)}</td><td>{answer}</td></tr>'
+    return (
+        f'<tr><th scope="row">{item.number}</th><td>{escape(item.topic)}</td><td>{escape(item.answer or "")}</td></tr>'
+    )
 
 
 # Seizures.
@@ -518,7 +592,10 @@ def _article(evidence: Evidence, name: str, place: int, count: int) -> str:
     known = [
         (key.replace("_", " "), cell)
         for key, cell in seizure.columns.items()
-        if cell and key != STAND_IN_COLUMN and not (evidence.shared and key in STRATIFIED)
+        if cell
+        and key != STAND_IN_COLUMN
+        and key not in evidence.labels
+        and not (evidence.shared and key in STRATIFIED)
     ]
     pairs = [*known, *_seen(sighting)]
     tables = "".join(_spoken(evidence, sign, name) for sign, labels in evidence.labels.items() if name in labels)
@@ -533,7 +610,7 @@ def _article(evidence: Evidence, name: str, place: int, count: int) -> str:
 def _seen(sighting: Sighting) -> list[tuple[str, object]]:
     found: list[tuple[str, object]] = []
     if not math.isnan(sighting.seconds):
-        found.append(("seconds", f"{sighting.seconds:.1f}"))
+        found.append(("length", f"{sighting.seconds:.1f} s"))
     found += [(f"{stream} missing", _percent(share)) for stream, share in sighting.missing.items()]
     found += [(f"frames without {stream}", _percent(share)) for stream, share in sighting.without.items()]
     facts = {key: fact for key, fact in sighting.facts.items() if key != "duration_s"}
@@ -554,6 +631,7 @@ def _spoken(evidence: Evidence, sign: str, name: str) -> str:
     label = evidence.labels[sign][name]
     rows = evidence.rows(sign)
     timed = any(name in evidence.windows[row.key] for row in rows)
+    heads = _SPOKEN if timed else _SPOKEN[:-1]
     lines = []
     for row in rows:
         calls = evidence.calls.get(row.key, {}).get(name, ())
@@ -566,15 +644,17 @@ def _spoken(evidence: Evidence, sign: str, name: str) -> str:
             scores = " ".join(f"{call.score:.2f}" for call in calls)
         else:
             verdict, named, scores = ("wrong: no extraction" if name in row.counted_wrong else "not scored"), "–", "–"
-        time = f"<td>{_time(evidence, row, name, calls)}</td>" if timed else ""
-        lines.append(
-            f'<tr{" class=baseline" if row.baseline else ""}><th scope="row">{escape(row.name)}</th><td '
-            f'class="n">{scores}</td><td>{escape(named)}</td><td '
-            f'class="said{"" if verdict == "right" else " x0"}">{verdict}</td>{time}</tr>'
-        )
-    heads = ("Model", "#Score of each seed", "Says", "That is", *(("Windows over time",) if timed else ()))
+        cells = [
+            escape(row.name),
+            scores,
+            escape(named),
+            f'<span class="said{"" if verdict == "right" else " x0"}">{verdict}</span>',
+            *([_time(evidence, row, name, calls)] if timed else []),
+        ]
+        lines.append(_line(heads, cells, "baseline" if row.baseline else ""))
     said = f"{sign}: {_label(evidence, sign, label)}"
-    return f"<section><h4>{escape(said)}</h4>{_raters(evidence, sign, name)}{_scrolled(f'{name}, {said}', heads, lines)}</section>"
+    shown = _scrolled(f"{name}, {said}", heads, lines, "cards spoken")
+    return f"<section><h4>{escape(said)}</h4>{_raters(evidence, sign, name)}{shown}</section>"
 
 
 def _raters(evidence: Evidence, sign: str, seizure: str) -> str:

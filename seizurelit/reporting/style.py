@@ -33,6 +33,7 @@ body.stand-in::after { content: ""; position: fixed; inset: 0; background: var(-
 h1 { font-size: 1.5rem; margin: .7rem 0 .2rem; } h2 { font-size: 1.25rem; margin: 0 0 .4rem; }
 h3 { font-size: 1.05rem; margin: 1.1rem 0 .35rem; overflow-wrap: anywhere; } h4 { font-size: .95rem; margin: .7rem 0 .2rem; }
 h3 small { font-weight: 400; color: var(--quiet); margin-left: .4rem; }
+main > section + section { content-visibility: auto; contain-intrinsic-size: auto 60rem; }
 main > section { margin-top: 1.8rem; padding-top: .8rem; border-top: 2px solid var(--line); }
 a { color: var(--link); } :focus-visible { outline: 3px solid var(--mark); outline-offset: 2px; }
 section:focus { outline: none; } article:focus { outline: none; }
@@ -44,10 +45,11 @@ p, li, dd { max-width: 72rem; }
 table { border-collapse: collapse; font-size: .9rem; } caption { text-align: left; padding: .2rem 0; }
 th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 thead th { vertical-align: bottom; color: var(--quiet); font-weight: 600; }
-tbody th { font-weight: 500; } .errors th, .errors td:nth-child(2), .errors thead th { white-space: nowrap; }
+tbody th { font-weight: 500; } .table tbody th { white-space: nowrap; }
+.errors th, .errors td:nth-child(2), .errors thead th { white-space: nowrap; }
 .errors td:last-child { min-width: 17rem; } .errors td:nth-child(3) { min-width: 10rem; }
 .signs { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(33rem, 100%), 1fr)); gap: 0 1.4rem; }
-.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.n { text-align: right; font-variant-numeric: tabular-nums; } td.n { white-space: nowrap; }
 tr.baseline { color: var(--quiet); } td.short { color: var(--wrong); font-weight: 600; }
 .notes { font-size: .85rem; color: var(--quiet); padding-left: 1.1rem; } .notes li { margin: .15rem 0; }
 .flow { list-style: none; display: flex; flex-wrap: wrap; gap: .4rem 2rem; padding: 0; margin: .4rem 0 1rem; }
@@ -55,12 +57,16 @@ tr.baseline { color: var(--quiet); } td.short { color: var(--wrong); font-weight
   padding: .35rem .7rem; font-size: .9rem; }
 .flow li + li::before { content: "→"; position: absolute; left: -1.5rem; top: .5rem; color: var(--quiet); }
 .flow b { display: block; }
+.flow .lost { display: block; color: var(--wrong); font-weight: 600; font-size: .82rem; max-width: 17rem;
+  margin-bottom: .2rem; padding-bottom: .2rem; border-bottom: 1px dashed var(--line); }
+.open { columns: 19rem; column-gap: 1.4rem; padding-left: 1.1rem; font-size: .875rem; margin: .2rem 0; }
+.open li { break-inside: avoid; } .raters { margin: .1rem 0 .3rem; font-size: .875rem; } td.paper { background: var(--soft); }
 dl.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(19rem, 100%), 1fr)); gap: .1rem 1.4rem;
   font-size: .88rem; margin: .4rem 0; }
 dl.facts div { display: flex; justify-content: space-between; gap: 1rem; border-bottom: 1px solid var(--line); }
 dt { color: var(--quiet); } dd { margin: 0; text-align: right; overflow-wrap: anywhere; }
-.heat td { padding: .12rem .25rem; border: 0; } .heat tbody th { padding: .12rem .5rem .12rem 0; border: 0; white-space: nowrap;
-  position: sticky; left: 0; background: var(--page); }
+.heat td { padding: .12rem .25rem; border: 0; } .heat tbody th { padding: .12rem .5rem .12rem 0; border: 0; min-width: 4.5rem;
+  max-width: 11rem; overflow-wrap: anywhere; position: sticky; left: 0; background: var(--page); }
 .heat thead th { border: 0; padding: .2rem .25rem; font-size: .78rem; font-weight: 500; max-width: 5.2rem; }
 .cells { display: flex; flex-wrap: wrap; gap: 2px; min-width: 4.4rem; }
 .cells a, .cells i, .legend i { display: inline-flex; width: 1.25rem; height: 1.25rem; align-items: center;
@@ -86,18 +92,35 @@ article { margin-top: 1rem; padding: .8rem; background: var(--card); border: 1px
   content-visibility: auto; contain-intrinsic-size: auto 40rem; }
 article:target { border-color: var(--mark); box-shadow: 0 0 0 2px var(--mark); }
 article h3 { margin-top: 0; } .links { display: flex; flex-wrap: wrap; gap: .9rem; font-size: .9rem; }
-.said { white-space: nowrap; } .said.x0 { color: var(--wrong); background: none; font-weight: 600; }
-.list td:first-child { white-space: nowrap; } .list .author { color: var(--quiet); }
+.said { white-space: nowrap; } .said.x0 { color: var(--wrong); font-weight: 600; } .spoken tbody th { white-space: nowrap; }
 details { margin: .4rem 0; } summary { cursor: pointer; color: var(--link); }
 @media (max-width: 40rem) { body { padding: 0 .6rem .6rem; } .banner { margin: 0 -.6rem; } .trio { flex-wrap: wrap; }
   .trio svg { width: 50%; } th, td { padding: .25rem .4rem; } article { padding: .6rem; } dl.facts div { gap: .5rem; }
+  .cards, .cards tbody, .cards tr { display: block; } .cards thead { position: absolute; left: -99rem; }
+  .cards tr { padding: .35rem 0; border-bottom: 1px solid var(--line); }
+  .cards th[scope=row] { display: block; padding: 0; border: 0; font-weight: 600; }
+  .cards td { display: flex; justify-content: space-between; gap: 1rem; padding: .05rem 0; border: 0; min-width: 0 !important;
+    text-align: right; white-space: normal; }
+  .cards td::before { color: var(--quiet); text-align: left; flex: none; } .cards td:empty { display: none; }
+  .errors td:nth-child(2)::before { content: "Label"; } .errors td:nth-child(3)::before { content: "Moment"; }
+  .errors td:nth-child(4)::before { content: "Body missing"; } .errors td:nth-child(5)::before { content: "Face missing"; }
+  .errors td:nth-child(6)::before { content: "Video"; } .errors td:nth-child(7)::before { content: "Wrong"; }
+  .errors td:nth-child(8)::before { content: "Models"; }
+  .spoken td:nth-child(2)::before { content: "Score of each seed"; } .spoken td:nth-child(3)::before { content: "Says"; }
+  .spoken td:nth-child(4)::before { content: "That is"; } .spoken td:nth-child(5)::before { content: "Over time"; }
+  .scroll > table:not(.cards):not(.list) tbody th { position: sticky; left: 0; background: var(--page); max-width: 7.5rem;
+    white-space: normal; }
   .flow { flex-direction: column; } .flow li + li::before { content: "↓"; left: .6rem; top: -1.25rem; } .flow { gap: 1.2rem; } }
 @media print { :root { --page: #fff; --ink: #000; --quiet: #444; --line: #bbb; --card: #fff; --link: #000; --right: #0072b2;
   --wrong: #c44a00; --on: #fff; --soft: #eef1f4; --band: #0072b2; --mark: #b97a00; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   html { font-size: 8.5pt; } body { max-width: none; padding: 0; } nav, .skip, .links { display: none; }
   .banner { position: static; margin: 0; } .scroll { overflow: visible; } table { font-size: 7.5pt; }
-  th, td { padding: .1rem .3rem; } .heat tbody th { position: static; }
+  th, td { padding: .1rem .3rem; } .signs { grid-template-columns: 1fr 1fr; gap: 0 .8rem; } svg.time { width: 92px; height: 15px; }
+  .spoken { font-size: 6.5pt; } .spoken td, .spoken th { padding: .05rem .25rem; }
+  article { break-inside: avoid; } .heat tbody th { position: static; }
+  main > section + section { content-visibility: visible; }
   article { content-visibility: visible; border: 0; padding: 0; } tr, figure { break-inside: avoid; }
-  h2, h3 { break-after: avoid; } main > section { break-before: page; } main > section:first-child { break-before: auto; } }
+  h2, h3 { break-after: avoid; } main > section { break-before: page; }
+  main > section:first-child, #table { break-before: auto; } }
 """

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from sklearn import metrics
 
 from seizurelit.cohort.labels import Rating
-from seizurelit.evaluation.scores import Score
+from seizurelit.evaluation.scores import NOT_SCORED, Score
+from seizurelit.evaluation.statistics.cases import Cases
 
 MISSING = -1
 
@@ -82,6 +83,21 @@ def cohen_kappa(table: npt.NDArray[np.int_]) -> Score:
     if len(np.unique(both)) < 2:
         return Score(math.nan, "one value" if len(both) else "no seizure that both rated")
     return Score(float(metrics.cohen_kappa_score(both[:, 0], both[:, 1])))
+
+
+def agreement_with_label(cases: Cases) -> tuple[Score, int]:
+    """Cohen's kappa of a row's decisions and the labels, the mean over its seeds, and the seizures that it is of.
+
+    Args:
+        cases: of a row; a seizure without a score in a seed is not in that seed's kappa.
+    """
+    found = []
+    for predictions in cases.predictions:
+        scored = predictions != NOT_SCORED
+        found.append(cohen_kappa(np.stack([cases.labels[scored], predictions[scored]], axis=1)))
+    undefined = next((score for score in found if not score.defined), None)
+    count = int((cases.predictions != NOT_SCORED).any(axis=0).sum())
+    return (undefined or Score(float(np.mean([score.value for score in found])))), count
 
 
 def fleiss_kappa(table: npt.NDArray[np.int_]) -> Score:
