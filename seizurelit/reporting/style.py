@@ -33,7 +33,6 @@ body.stand-in::after { content: ""; position: fixed; inset: 0; background: var(-
 h1 { font-size: 1.5rem; margin: .7rem 0 .2rem; } h2 { font-size: 1.25rem; margin: 0 0 .4rem; }
 h3 { font-size: 1.05rem; margin: 1.1rem 0 .35rem; overflow-wrap: anywhere; } h4 { font-size: .95rem; margin: .7rem 0 .2rem; }
 h3 small { font-weight: 400; color: var(--quiet); margin-left: .4rem; }
-main > section + section { content-visibility: auto; contain-intrinsic-size: auto 60rem; }
 main > section { margin-top: 1.8rem; padding-top: .8rem; border-top: 2px solid var(--line); }
 a { color: var(--link); } :focus-visible { outline: 3px solid var(--mark); outline-offset: 2px; }
 section:focus { outline: none; } article:focus { outline: none; }
@@ -88,8 +87,7 @@ svg .band { fill: var(--band); fill-opacity: .22; } svg .line { stroke: var(--ba
 svg .chance { stroke: var(--quiet); stroke-dasharray: 3 3; } svg .yes { stroke: var(--right); } svg .no { stroke: var(--wrong); }
 svg .fold { stroke: var(--band); stroke-opacity: .45; } svg .dots { stroke: var(--band); stroke-width: 4; stroke-linecap: round; }
 svg.time { width: 160px; height: 26px; display: block; } svg.training { width: 100%; height: auto; }
-article { margin-top: 1rem; padding: .8rem; background: var(--card); border: 1px solid var(--line); border-radius: .5rem;
-  content-visibility: auto; contain-intrinsic-size: auto 40rem; }
+article { margin-top: 1rem; padding: .8rem; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; }
 article:target { border-color: var(--mark); box-shadow: 0 0 0 2px var(--mark); }
 article h3 { margin-top: 0; } .links { display: flex; flex-wrap: wrap; gap: .9rem; font-size: .9rem; }
 .said { white-space: nowrap; } .said.x0 { color: var(--wrong); font-weight: 600; } .spoken tbody th { white-space: nowrap; }
@@ -119,8 +117,7 @@ details { margin: .4rem 0; } summary { cursor: pointer; color: var(--link); }
   th, td { padding: .1rem .3rem; } .signs { grid-template-columns: 1fr 1fr; gap: 0 .8rem; } svg.time { width: 92px; height: 15px; }
   .spoken { font-size: 6.5pt; } .spoken td, .spoken th { padding: .05rem .25rem; }
   article { break-inside: avoid; } .heat tbody th { position: static; }
-  main > section + section { content-visibility: visible; }
-  article { content-visibility: visible; border: 0; padding: 0; } tr, figure { break-inside: avoid; }
+  article { border: 0; padding: 0; } tr, figure { break-inside: avoid; }
   h2, h3 { break-after: avoid; } main > section { break-before: page; }
   main > section:first-child, #table { break-before: auto; } }
 """
