@@ -16,6 +16,7 @@ from seizurelit.evaluation.statistics.completeness import Part, check_parts
 from seizurelit.loso.experiment import WEIGHTS, Run
 from seizurelit.scheduling.ledger import Ledger
 from seizurelit.training.checkpoint import read_provenance
+from seizurelit.training.fit import WINDOWS
 
 PREDICTIONS = "predictions.csv"
 
@@ -57,6 +58,19 @@ def trained_rows(run: Run) -> pd.DataFrame:
     parts = [_part(run, path) for path in whole]
     check_parts(parts, run.run_id, {sign: run.plan(sign) for sign in sorted({part.sign for part in parts})})
     return pool(part.predictions for part in parts)
+
+
+def read_windows(run: Run) -> pd.DataFrame:
+    """The scores of every window of a run's finished jobs: sign, stream, model, seed, seizure, start, end, score_0 and so on."""
+    ledger, frames = Ledger(run.folder), []
+    for path in sorted((run.folder / "jobs").glob(f"*/*/*/*/*/{WINDOWS}")):
+        where = path.parent.relative_to(run.folder / "jobs").as_posix()
+        if ledger.done(where):
+            sign, stream, model, seed, _ = where.split("/")
+            frame = pd.read_csv(path, dtype={"seizure": str})
+            frames.append(frame.assign(sign=sign, stream=stream, model=model, seed=int(seed.removeprefix("seed-"))))
+    columns = ["sign", "stream", "model", "seed", "seizure"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
 def _part(run: Run, path: Path) -> Part:

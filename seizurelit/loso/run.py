@@ -15,7 +15,7 @@ from seizurelit.cache.store import Cache
 from seizurelit.cohort.files import write_whole
 from seizurelit.config import MODELS, Training, check, check_grid
 from seizurelit.errors import InputError
-from seizurelit.evaluation import comparison
+from seizurelit.evaluation import comparison, windows
 from seizurelit.evaluation.baselines import BASELINES
 from seizurelit.evaluation.fusion import FUSED_STREAM
 from seizurelit.evaluation.predictions import read_predictions
@@ -27,7 +27,7 @@ from seizurelit.loso.experiment import Row, Run, Setup, identity_of, load_run, o
 from seizurelit.loso.jobs import Request, jobs_of, lacking_of, possible_rows
 from seizurelit.loso.options import RunOptions
 from seizurelit.loso.permuting import cost, refit, refit_null
-from seizurelit.loso.pooling import PREDICTIONS, pool_run
+from seizurelit.loso.pooling import PREDICTIONS, pool_run, read_windows
 from seizurelit.loso.standin import stand_in_cache
 from seizurelit.loso.watching import Sweep, Watcher
 from seizurelit.scheduling.jobs import Executor
@@ -40,6 +40,7 @@ from seizurelit.training.loggers import check_loggers
 
 PRELOAD = ("seizurelit.loso.job",)
 CHANGES = "changes.csv"
+POOLING = "pooling.csv"
 
 _REFIT_SEED = "Refits on permuted labels are of one seed; beside a mean of several they spread more, which can only make p larger."
 
@@ -246,12 +247,12 @@ def _show(table: Table, run: Run) -> None:
     """The table on standard output, and where the run's files are."""
     print_table(table)
     print(
-        f"\n{run.folder}: predictions.csv, per_fold.csv, table.csv, table.md; jobs/ has each fold's weights, curves, predictions"
+        f"\n{run.folder}: predictions.csv, per_fold.csv, pooling.csv, table.csv, table.md; jobs/ has each fold's weights and curves"
     )
 
 
 def tabulate(run: Run, request: Request, impossible: Mapping[Row, str], outcome: Outcome) -> Table:
-    """Pool a run's finished jobs and write predictions.csv, per_fold.csv, table.csv and table.md.
+    """Pool a run's finished jobs and write predictions.csv, per_fold.csv, pooling.csv, table.csv and table.md.
 
     Args:
         run: the run.
@@ -260,6 +261,9 @@ def tabulate(run: Run, request: Request, impossible: Mapping[Row, str], outcome:
         outcome: why other jobs are missing.
     """
     predictions, notes = pool_run(run)
+    pooled = windows.pooled_rows(predictions, read_windows(run))
+    write_whole(run.folder / POOLING, windows.to_csv(pooled).encode())
+    notes = (*notes, *filter(None, [windows.note(pooled)]))
     plans = {sign: run.plan(sign) for sign in dict.fromkeys([*request.signs, *predictions["sign"]])}
     failed: dict[tuple[RowKey, int | None, str], str] = {}
     for job, why in {**outcome.failed, **outcome.blocked}.items():

@@ -100,6 +100,14 @@ def test_a_sign_without_any_tensors_says_what_is_missing(options, tmp_path):
 def test_the_audit_names_a_leaked_teacher_that_was_planted(options, capsys):
     """A teacher of another fold, in the place of this one's and sealed as if it were its own."""
     assert run_table(options, QUICK, ("dystonia",), ("pose",), ("tcn", "agcn_kd")) == 0
+    shown = capsys.readouterr().out
+    table = pd.read_csv(options.out / "table.csv").set_index("model")
+    pooling = pd.read_csv(options.out / "pooling.csv").set_index(["model", "pooling"])
+    assert len(pooling) == 2 * 3
+    for model in ("tcn", "agcn_kd"):  # the mean of the windows' logits is what the table is made of
+        assert pooling.loc[(model, "mean"), "auroc"] == pytest.approx(table.loc[model, "auroc"], abs=1e-8)
+        assert pooling.loc[(model, "mean"), "accuracy"] == pytest.approx(table.loc[model, "accuracy"], abs=1e-8)
+    assert "pooled by mean, top-k, log-sum-exp" in " ".join(shown.split())
     assert audit_run(options.out) == 0
     shown = capsys.readouterr().out
     assert "12 trainings audited, 0 with faults" in shown
