@@ -15,15 +15,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from bench.coverage import SCORES, SUBJECTS, cohort
 from seizurelit.cli import PRESETS
 from seizurelit.cohort.plan import loso_plan
 from seizurelit.config import Training, with_overrides
 from seizurelit.data.fold import Batch, FoldDataModule
 from seizurelit.data.store import load_store
+from seizurelit.evaluation.statistics.contrasts import sign_flip
+from seizurelit.evaluation.statistics.intervals import intervals
 from seizurelit.synthetic.options import StandIn
 from seizurelit.synthetic.write import synthesize
 from seizurelit.training.fit import fit
@@ -100,6 +104,37 @@ def consume(batches: Callable[[], object]) -> Callable[[], object]:
     return work
 
 
+def statistics_of_a_table() -> dict[str, tuple[list[float], float]]:
+    """What the table's statistics take: seconds a turn, and the most that they may take.
+
+    10,000 resamples of 8 rows of the paper's size (19 subjects, 38 seizures, five seeds), with the scores that are printed; and all
+    swaps of two rows that differ on every subject.
+    """
+    rows = cohort(np.random.default_rng(0), SUBJECTS, signal=0.8, exact=True, seeds=5, models=8)
+    opposite = replace(rows[0], predictions=1 - rows[0].predictions)
+
+    def resample() -> None:
+        for row in rows:
+            intervals(row, SCORES, resamples=10_000)
+
+    def swap() -> None:
+        assert sign_flip(rows[0], opposite, "f1").differing == SUBJECTS
+
+    limits = {
+        "10,000 resamples of 38 seizures × 8 rows, F1, accuracy, balanced accuracy and AUROC": (resample, 10.0),
+        "all swaps of 19 subjects, F1": (swap, 5.0),
+    }
+    found: dict[str, tuple[list[float], float]] = {}
+    for name, (work, limit) in limits.items():
+        seconds = []
+        for _ in range(ROUNDS):
+            start = time.perf_counter()
+            work()
+            seconds.append(time.perf_counter() - start)
+        found[name] = sorted(seconds), limit
+    return found
+
+
 def main() -> None:
     """Measure, print, write bench.json."""
     torch.set_num_threads(1)
@@ -108,10 +143,10 @@ def main() -> None:
     rows: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         cache = synthesize(StandIn(), Path(folder) / "cache")
-        cohort = cache.cohort()
-        sign = cohort.sign("dystonia")
-        store = load_store(cache, cohort, sign, "pose", keypoints=True, appearance=True)
-        fold = loso_plan(cohort, sign).folds[0]
+        people = cache.cohort()
+        sign = people.sign("dystonia")
+        store = load_store(cache, people, sign, "pose", keypoints=True, appearance=True)
+        fold = loso_plan(people, sign).folds[0]
 
         def data(settings: Training) -> FoldDataModule:
             return FoldDataModule(store, fold, settings, seed=0)
@@ -159,8 +194,16 @@ def main() -> None:
             f"{row['lowest']:.2f}–{row['highest']:.2f}",
         )
     Console().print(table)
+    timed = statistics_of_a_table()
+    beside = Table(title=f"statistics of a table, one thread, {ROUNDS} turns")
+    for heading in ("", "median s", "range", "at most"):
+        beside.add_column(heading, justify="right" if heading else "left")
+    for name, (seconds, limit) in timed.items():
+        beside.add_row(name, f"{statistics.median(seconds):.2f}", f"{seconds[0]:.2f}–{seconds[-1]:.2f}", f"{limit:g}")
+    Console().print(beside)
+    written = {name: {"seconds": seconds, "limit": limit} for name, (seconds, limit) in timed.items()}
     Path("bench.json").write_text(
-        json.dumps({"torch": torch.__version__, "rows": rows}, indent=2) + "\n", encoding="utf-8"
+        json.dumps({"torch": torch.__version__, "rows": rows, "statistics": written}, indent=2) + "\n", encoding="utf-8"
     )
 
 
