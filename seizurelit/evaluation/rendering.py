@@ -24,6 +24,7 @@ from seizurelit.evaluation.scores import SCORES, Score
 from seizurelit.evaluation.statistics.chance import CONDITIONAL
 from seizurelit.evaluation.statistics.intervals import LEVEL, MOST_UNDEFINED, Interval
 from seizurelit.evaluation.table import (
+    CALIBRATED,
     ENSEMBLE_SCORES,
     LEVEL_INTERVALS,
     NOT_RUN,
@@ -128,6 +129,7 @@ def flat_rows(table: Table) -> list[dict[str, Any]]:
         for name in ENSEMBLE_SCORES:
             score = row.ensemble.get(name)
             record[f"{name}_of_mean_score"] = score.value if score is not None and score.defined else None
+        record |= _beside(row)
         record |= _tests(row)
         record["paper_f1"], record["paper_accuracy"] = row.paper or (None, None)
         record["missing_folds"] = len(row.missing)
@@ -148,6 +150,21 @@ def _ends(name: str, interval: Interval) -> dict[str, Any]:
         f"{name}_low": _defined(interval.low),
         f"{name}_high": _defined(interval.high),
         f"{name}_no_interval": interval.reason or None,
+    }
+
+
+def _beside(row: Row) -> dict[str, Any]:
+    """Agreement with the label, undecided seizures either way, and scores of calibrated probabilities."""
+    lowest, highest = row.accuracy_either_way if row.undecided else (math.nan, math.nan)
+    calibrated = {f"{name}_calibrated": row.calibrated.get(name) for name in CALIBRATED}
+    return {
+        "kappa": _defined(row.kappa.mean),
+        "seizures_undecided": row.undecided,
+        "accuracy_if_undecided_wrong": _defined(lowest),
+        "accuracy_if_undecided_right": _defined(highest),
+        **{name: found and _defined(found.mean) for name, found in calibrated.items()},
+        "calibration_error": _defined(row.calibration_error.mean),
+        "calibration_error_undefined": row.calibration_error.reason or None,
     }
 
 
@@ -363,7 +380,7 @@ def footnotes(table: Table) -> tuple[str, ...]:
     ]
     notes += [" ".join(note.split()) for note in table.run.notes]
     notes += [*_interval_notes(table), *_chance_notes(table), *_contrast_notes(table), *_other_sign_notes(table)]
-    notes += [*paper_notes(table), RESEARCH_USE]
+    notes += [*_rater_notes(table), *_calibration_notes(table), *paper_notes(table), RESEARCH_USE]
     return tuple(notes)
 
 
@@ -456,6 +473,53 @@ def _other_sign_notes(table: Table) -> list[str]:
     return [
         f"Scores that go with {sign} at least as well as with their own sign: {_listed(names)}."
         for sign, names in groups.items()
+    ]
+
+
+def _rater_notes(table: Table) -> list[str]:
+    """How far raters agree, the models' agreement beside it, and what undecided seizures could change."""
+    notes = []
+    for sign, found in table.agreement.items():
+        rows = [row for row in table.rows if row.key.sign == sign and row.seeds and not row.baseline]
+        alphas = [found.alpha, found.alpha_if_absent, found.alpha_if_present]
+        value, absent, present = (
+            f"{alpha.value:.2f}" if alpha.defined else f"undefined: {alpha.reason}" for alpha in alphas
+        )
+        ways = (
+            f" (each of {found.undecided} '?' taken as absent {absent}, as present {present})"
+            if found.undecided
+            else ""
+        )
+        models = [f"{row.name} {row.kappa.mean:.2f}" for row in rows if row.kappa.defined]
+        beside = f"; Cohen's κ of the models with the label: {_listed(models)}" if models else ""
+        notes.append(
+            f"{sign}: {len(found.raters)} raters agree on {found.seizures} seizures with Krippendorff's α {value}{ways}{beside}. "
+            "A model cannot be shown to be better than its labels."
+        )
+        undecided = [row for row in rows if row.undecided and row.scores["accuracy"].defined]
+        if undecided:
+            spans = [f"{row.name} {low:.2f}–{high:.2f}" for row in undecided for low, high in [row.accuracy_either_way]]
+            notes.append(
+                f"{sign}: {undecided[0].undecided} seizures on which raters do not agree or cannot tell are left out; if all of "
+                f"them were called wrongly, or all rightly, accuracy were {_listed(spans)}."
+            )
+    return notes
+
+
+def _calibration_notes(table: Table) -> list[str]:
+    shown = [
+        row for row in table.rows if row.calibrated and row.calibrated["brier"].defined and row.scores["brier"].defined
+    ]
+    if not shown:
+        return []
+    parts = [
+        f"{row.key.sign} {row.name} {row.scores['brier'].mean:.2f} → {row.calibrated['brier'].mean:.2f}"
+        for row in shown
+    ]
+    error = "" if any(row.calibration_error.defined for row in shown) else "; no calibration error below 200 seizures"
+    return [
+        f"Brier score as it is → with each subject's scores calibrated on the other subjects': {_listed(parts)}{error}. On a new "
+        "video it is a score, and no probability before it is calibrated on data that it has not seen."
     ]
 
 

@@ -26,6 +26,8 @@ from seizurelit.evaluation.baselines import ALWAYS_POSITIVE, BASELINES, MOTION_E
 from seizurelit.evaluation.fusion import FUSED_MODEL, FUSED_STREAM, STUDENT
 from seizurelit.evaluation.predictions import PROBABILITY, check_predictions, decide
 from seizurelit.evaluation.scores import NOT_SCORED, SCORES, Decisions, Score, confusion, score
+from seizurelit.evaluation.statistics.agreement import Agreement, agreement, cohen_kappa
+from seizurelit.evaluation.statistics.calibration import cross_fitted, expected_calibration_error
 from seizurelit.evaluation.statistics.cases import Cases, cases_of
 from seizurelit.evaluation.statistics.chance import Chance, OtherSign, against_other_sign, conditional, refitted
 from seizurelit.evaluation.statistics.contrasts import ClusteredMcNemar, SignFlip, clustered_mcnemar, sign_flip
@@ -36,6 +38,7 @@ from seizurelit.evaluation.statistics.weightings import WEIGHABLE, scores_by_see
 CROSSED = "crossed"
 NOT_RUN = "not run"
 ENSEMBLE_SCORES = ("f1", "accuracy", "balanced_accuracy", "auroc")
+CALIBRATED = ("brier", "log_loss")
 LEVEL_INTERVALS = ("f1", "accuracy", "balanced_accuracy", "auroc")
 
 ABOVE, WITHIN, NOT_TESTED = "above chance", "within chance", "not tested"
@@ -185,6 +188,10 @@ class Row:
         paper: the paper's F1 and accuracy, or None.
         confusion: (seeds, K, K + 1) seizures by label and prediction; the last column is what was counted wrong without
             a score.
+        kappa: Cohen's, of the decisions with the labels, of what was scored: to be read beside that of the raters.
+        calibrated: by name (`CALIBRATED`), with each subject's scores calibrated on the other subjects'; empty for baselines.
+        calibration_error: expected, of the scores as they are; undefined below 200 seizures.
+        undecided: seizures that raters saw without agreeing, or could not tell, and that are left out.
         chance_adjusted: Holm's p of `refit`, or else of `chance`, over the trained rows of the table, or over its baselines.
     """
 
@@ -217,7 +224,18 @@ class Row:
     ensemble: Mapping[str, Score]
     paper: tuple[float, float] | None
     confusion: np.ndarray
+    kappa: Summary
+    calibrated: Mapping[str, Summary]
+    calibration_error: Summary
+    undecided: int
     chance_adjusted: float = math.nan
+
+    @property
+    def accuracy_either_way(self) -> tuple[float, float]:
+        """Accuracy if each undecided seizure were called wrongly, and if each were called rightly."""
+        counted = self.confusion.sum() / max(1, len(self.seeds))
+        right, whole = self.scores["accuracy"].mean * counted, counted + self.undecided
+        return (right / whole, (right + self.undecided) / whole) if whole else (math.nan, math.nan)
 
     @property
     def decisive(self) -> Chance:
@@ -257,6 +275,7 @@ class Table:
         stand_in: whether every output must say STAND-IN COHORT.
         unrated: sign → seizures that are not rated for it.
         kinds: sign → loso or file, the kind of its folds.
+        agreement: sign → how far its raters agree; only signs with several raters.
     """
 
     rows: tuple[Row, ...]
@@ -264,6 +283,7 @@ class Table:
     stand_in: bool
     unrated: Mapping[str, int]
     kinds: Mapping[str, str]
+    agreement: Mapping[str, Agreement] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -325,6 +345,7 @@ def make_table(
         stand_in=run.stand_in or cohort.is_standin,
         unrated={sign: len(cohort.unrated(cohort.sign(sign))) for sign in plans},
         kinds={sign: plan.kind for sign, plan in plans.items()},
+        agreement={sign: found for sign in plans if len((found := agreement(cohort.ratings, sign)).raters) > 1},
     )
 
 
@@ -337,6 +358,7 @@ class _SignFacts:
     subject: Mapping[str, str]
     fold: Mapping[str, str]
     seizures: Mapping[str, tuple[str, ...]]
+    undecided: int
 
     @classmethod
     def of(cls, cohort: Cohort, plan: Plan) -> _SignFacts:
@@ -354,7 +376,8 @@ class _SignFacts:
         held: dict[str, list[str]] = {part.name: [] for part in plan.folds}
         for name in sorted(label):
             held[fold[name]].append(name)
-        return cls(sign.classes, label, subject, fold, {name: tuple(group) for name, group in held.items()})
+        seizures = {name: tuple(group) for name, group in held.items()}
+        return cls(sign.classes, label, subject, fold, seizures, len(cohort.undecided(sign)))
 
 
 def _check_fit(predictions: pd.DataFrame, plans: Mapping[str, Plan], facts: Mapping[str, _SignFacts]) -> None:
@@ -497,8 +520,25 @@ def _row(
         confusion=np.array([confusion(cases.decisions(place)) for place in range(len(seeds))], dtype=int).reshape(
             len(seeds), width, width + 1
         ),
+        kappa=_summary([_kappa(cases.decisions(place)) for place in range(len(seeds))]),
+        calibrated={} if key.model in BASELINES else _calibrated(cases),
+        calibration_error=_summary([expected_calibration_error(cases.decisions(place)) for place in range(len(seeds))]),
+        undecided=facts.undecided,
     )
     return row, cases
+
+
+def _kappa(decisions: Decisions) -> Score:
+    scored = decisions.only(decisions.scored)
+    return cohen_kappa(np.stack([scored.labels, scored.predictions], axis=1))
+
+
+def _calibrated(cases: Cases) -> dict[str, Summary]:
+    """Scores of probabilities that are calibrated on the other subjects; who cannot be calibrated is left out."""
+    made = cross_fitted(cases, "platt" if len(cases.classes) == 2 else "temperature")
+    without = np.isnan(made.probabilities).any(axis=-1)
+    by_seed = scores_by_seed(dataclasses.replace(made, predictions=np.where(without, NOT_SCORED, made.predictions)))
+    return {name: _summary([scores[name] for scores in by_seed]) for name in CALIBRATED}
 
 
 def _paper_labels(cohort: Cohort) -> dict[str, dict[str, int]]:

@@ -277,25 +277,37 @@ def to_markdown(rows: Sequence[AblationRow], remarks: Sequence[str]) -> str:
     return "\n".join([*lines, "", *(f"- {remark}" for remark in remarks)]) + "\n"
 
 
+# Columns that a narrower terminal goes without: least first.
+_LEAST = ((), (2,), (2, 4), (1, 2, 4), (1, 2, 4, 7))
+
+
 def print_ablations(rows: Sequence[AblationRow], remarks: Sequence[str], console: Console | None = None) -> None:
-    """The table on standard output; 100 columns show all of it."""
+    """The table on standard output; a file gets all of it, a narrow terminal goes without the intervals, then without F1."""
     target = console or Console()
+    grids = [_grid(rows, dropped) for dropped in _LEAST]
     if console is None and not target.is_terminal:
-        target = Console(width=100)
+        target = Console(width=Console(width=500).measure(grids[0]).maximum)
+    fitting = (grid for grid in grids if Console(width=500).measure(grid).maximum <= target.width)
+    target.print(Text("\nAblations: one switch at a time", style="bold"), next(fitting, grids[-1]))
+    for remark in remarks:
+        target.print(Text(f"· {remark}", style="bold yellow" if remark.startswith(STAND_IN) else "dim"))
+
+
+def _grid(rows: Sequence[AblationRow], dropped: Sequence[int]) -> RichTable:
+    """The table without some of its columns."""
     grid = RichTable(box=box.HORIZONTALS, padding=(0, 1, 0, 0))
     for place, heading in enumerate(_COLUMNS):
-        grid.add_column(Text(heading), justify="right" if place else "left", no_wrap=True, vertical="bottom")
+        if place not in dropped:
+            grid.add_column(Text(heading), justify="right" if place else "left", no_wrap=True, vertical="bottom")
     switch = ""
     for entry in rows:
         if entry.switch != switch:
             switch = entry.switch
             grid.add_section()
             grid.add_row(Text(switch, style="bold cyan"))
-        name, *cells = _cells(entry)
+        name, *cells = (cell for place, cell in enumerate(_cells(entry)) if place not in dropped)
         grid.add_row(f" {name}", *cells)
-    target.print(Text("\nAblations: one switch at a time", style="bold"), grid)
-    for remark in remarks:
-        target.print(Text(f"· {remark}", style="bold yellow" if remark.startswith(STAND_IN) else "dim"))
+    return grid
 
 
 def notes(rows: Sequence[AblationRow], reference: Table, impossible: Sequence[str]) -> tuple[str, ...]:

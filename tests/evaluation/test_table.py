@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
@@ -469,3 +470,53 @@ def test_the_other_sign_and_the_denominators_stand_beside_a_row(
     assert other.tells_it_as_well
     assert (row.rated, row.extracted, row.scored) == (38, 37, 37)
     assert (row.subjects_rated, row.subjects_extracted, row.subjects_scored) == (19, 19, 19)
+
+
+def test_the_raters_stand_beside_the_model_and_what_they_cannot_tell_is_taken_both_ways(
+    tmp_path: Path, fabricate: Fabricate
+) -> None:
+    """Two raters of 12 subjects: they differ on one seizure and cannot tell another."""
+    names = [f"p{index:02d}" for index in range(12)]
+    write_cohort(tmp_path / "cohort.csv", ("subject", "seizure"), [(name, f"{name}-1") for name in names])
+    first = ["1", "0"] * 6
+    second = [*first[:10], "1" if first[10] == "0" else "0", "?"]
+    lines = ["seizure,sign,rater,value"]
+    for rater, values in (("annabella", first), ("benedikt", second)):
+        lines += [f"{name}-1,tremor,{rater},{value}" for name, value in zip(names, values, strict=True)]
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+    cohort = read_cohort(tmp_path / "cohort.csv")
+    plan = loso_plan(cohort, cohort.sign("tremor"))
+    frame = fabricate(cohort, plan, "pose", "agcn", strength=2.0)
+    key = RowKey("tremor", "pose", "agcn")
+    table = make_table(frame, {"tremor": plan}, cohort, RunInfo(seeds=(0,), rows=(key,)))
+    row = table.rows[0]
+    right = int((frame["label"] == frame["prediction"]).sum())
+    assert (row.scored, row.undecided) == (10, 2)
+    assert row.accuracy_either_way == pytest.approx((right / 12, (right + 2) / 12))
+    assert row.kappa.mean == pytest.approx(metrics.cohen_kappa_score(frame["label"], frame["prediction"]))
+    notes = " ".join(footnotes(table))
+    found = table.agreement["tremor"]
+    assert (
+        f"tremor: 2 raters agree on 11 seizures with Krippendorff's α {found.alpha.value:.2f} (each of 1 '?'" in notes
+    )
+    assert f"κ of the models with the label: AGCNp {row.kappa.mean:.2f}" in notes
+    assert f"accuracy were AGCNp {right / 12:.2f}–{(right + 2) / 12:.2f}" in notes
+    assert not any(name in notes for name in ("annabella", "benedikt"))
+    record = next(csv.DictReader(io.StringIO(to_csv(table))))
+    assert float(record["accuracy_if_undecided_right"]) == pytest.approx((right + 2) / 12)
+
+
+def test_calibrated_scores_stand_beside_those_as_they_are(cohort: Cohort, plans: Plans, fabricate: Fabricate) -> None:
+    """Scores that say the same as sure as can be: calibrating them on the others takes that back."""
+    frame = fabricate(cohort, plans["dystonia"], "pose", "agcn", strength=1.0)
+    logits = 8 * np.log(frame["prob_1"] / frame["prob_0"])
+    positive = 1 / (1 + np.exp(-logits))
+    frame = frame.assign(prob_0=1 - positive, prob_1=positive)
+    row = make_table(frame, plans, cohort, RunInfo(seeds=(0,), rows=(AGCN,))).rows[0]
+    assert row.calibrated["brier"].mean < row.scores["brier"].mean
+    assert row.calibrated["log_loss"].mean < row.scores["log_loss"].mean
+    assert row.calibration_error.reason == "fewer than 200 seizures"
+    table = make_table(frame, plans, cohort, RunInfo(seeds=(0,), rows=(AGCN,)))
+    assert f"dystonia AGCNp {row.scores['brier'].mean:.2f} → {row.calibrated['brier'].mean:.2f}" in " ".join(
+        footnotes(table)
+    )

@@ -52,6 +52,7 @@ def test_switches_are_one_table_beside_the_reference(options, capsys, monkeypatc
     assert all(
         text in said.out for text in ("fixed graph", "GCNp", "fusion", "STAND-IN COHORT", "6/6", "Holm over the 4")
     )
+    assert "…" not in said.out.split("·")[0]  # into a file or pipe goes all of it
     table = pd.read_csv(options.out / "ablations.csv")
     assert list(table["switch"]) == ["reference", "reference", *(switch.name for switch in SWITCHES)]
     table = table.set_index("switch")
