@@ -319,7 +319,9 @@ def test_synthesize_says_what_it_made(door, tmp_path):
     assert "cache" in again.stderr
 
 
-@pytest.mark.parametrize("name", ["fit", "reproduce", "report", "synthesize", "ingest", "extract", "pretrain"])
+@pytest.mark.parametrize(
+    "name", ["fit", "reproduce", "report", "synthesize", "ingest", "extract", "pretrain", "ablate", "dashboard"]
+)
 def test_help_is_there_and_imports_nothing_heavy(door, name):
     done = door(name, "--help")
     assert done.returncode == 0

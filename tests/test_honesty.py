@@ -61,6 +61,10 @@ def test_without_a_signal_no_row_is_above_chance(door, tmp_path):
     predictions = read(tmp_path / "run")
     rows = {key: p_value(rows) for key, rows in predictions.fillna("").groupby(["sign", "stream", "model"])}
     assert len(rows) >= 20
+    table = pd.read_csv(tmp_path / "run" / "table.csv")
+    marks = table.groupby("chance_family")["chance"].agg(set)
+    assert marks.to_dict() == {"trained rows": {"within chance"}, "baselines, exploratory": {"within chance"}}
+    assert "≈" in done.stdout
     # Holm's smallest: no row may be significant at 5% in its family.
     assert min(rows.values()) >= 0.05 / len(rows), rows
 

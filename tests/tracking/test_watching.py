@@ -11,8 +11,10 @@ import pytest
 
 from seizurelit.config import Training, with_overrides
 from seizurelit.errors import InputError
+from seizurelit.loso.experiment import open_run
 from seizurelit.loso.options import RunOptions
-from seizurelit.loso.run import run_table
+from seizurelit.loso.run import run_table, setup_of
+from seizurelit.loso.watching import Sweep, Watcher
 from seizurelit.training import loggers
 
 QUICK = with_overrides(
@@ -120,6 +122,18 @@ def test_all_that_is_told_is_there_and_says_nothing_of_people_or_places(run, tin
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert len(mlflow("select * from runs where lifecycle_stage = 'active'")) == 7
     assert "loggers:" not in capsys.readouterr().err
+
+
+def test_the_runs_of_a_sweep_are_one_group_and_keep_their_places_when_they_go_on(tiny_cache, tmp_path):
+    options = RunOptions(cache=tiny_cache, out=tmp_path / "run", seeds=1, preset="fast", workers=1)
+    run = open_run(setup_of(options, QUICK), options.out, ("dystonia",))
+    parts = [Watcher(run, (), 1, options, Sweep("4f1c", part)).tracker for part in ("bone", "motion", "bone")]
+    alone = Watcher(run, (), 1, options).tracker
+    assert [part._group for part in parts] == ["4f1c"] * 3
+    assert alone._group == run.run_id
+    ids = [part._id(f"{name}/a") for part, name in zip(parts, ("bone", "motion", "bone"), strict=True)]
+    assert ids[0] == ids[2] != ids[1]
+    assert parts[0]._tags == ["STAND-IN COHORT", "fast", "bone"]
 
 
 def test_a_store_that_cannot_be_written_is_a_line(tiny_cache, tmp_path, capsys):
