@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -157,9 +158,23 @@ def run_door(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = 
             raise
         print(f"error: {error.name} is not installed; `make env-extraction` installs what videos need", file=sys.stderr)
         code = 2
+    except BrokenPipeError:
+        code = 1
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            print(
+                "error: the disk is full; make room, and the same command goes on where this one was", file=sys.stderr
+            )
+            code = 1
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            print(
+                f"error: {error.filename}: {error.strerror}; check the path, and who may read or write there",
+                file=sys.stderr,
+            )
+            code = 2
+        else:
+            raise
     except KeyboardInterrupt:
         print("stopped; the same command goes on where this one was", file=sys.stderr)
         code = 130
-    except BrokenPipeError:
-        code = 1
     sys.exit(code)

@@ -3,9 +3,13 @@
 import errno
 import os
 import shutil
+import struct
 import subprocess
 import sys
+from fractions import Fraction
+from pathlib import Path
 
+import av
 import numpy as np
 import pandas as pd
 import pytest
@@ -30,16 +34,14 @@ def cohort(folder, rows, columns="subject,seizure,video,start,end,dystonia"):
     return path
 
 
-def extract(cwd, *arguments):
+def extract(cwd, *arguments, browser=""):
     command = [sys.executable, "-m", "seizurelit.extract", *map(str, arguments), "--without", "appearance"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "160"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "160", "BROWSER": browser}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=600)
 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
-    from pathlib import Path
-
     folder = Path(__file__).parents[2] / "shared" / "data" / "clips"
     if not folder.is_dir():
         pytest.skip(f"no clips at {folder}")
@@ -234,6 +236,156 @@ def test_help_is_there_and_imports_nothing_heavy(tmp_path):
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
         == "set()"
     )
+
+
+def write(path, pictures, codec, *, size=None, rate=25, pixels="yuv420p", container=None):
+    """A video of pictures (PyAV frames), with a key frame every half second."""
+    width, height = size or (pictures[0].width // 2 * 2, pictures[0].height // 2 * 2)
+    with av.open(str(path), "w", format="vob" if path.suffix == ".mpg" else None, options=container or {}) as made:
+        stream = made.add_stream(codec, rate=rate)
+        stream.width, stream.height, stream.pix_fmt = width, height, pixels
+        stream.codec_context.bit_rate, stream.codec_context.gop_size = 2_000_000, 12
+        for index, picture in enumerate(pictures):
+            frame = picture.reformat(width, height, pixels)
+            frame.pts, frame.time_base = index, Fraction(1, rate)
+            made.mux(stream.encode(frame))
+        made.mux(stream.encode(None))
+    return path
+
+
+def cut(path, name, damage=0):
+    """A copy of a file without its last third, or with so many wrong bytes in its middle."""
+    content = bytearray(path.read_bytes())
+    if damage:
+        middle = len(content) // 2
+        content[middle : middle + damage] = np.random.default_rng(1).bytes(damage)
+    else:
+        del content[len(content) * 2 // 3 :]
+    path.with_name(name).write_bytes(content)
+
+
+@pytest.fixture(scope="module")
+def damaged(clips, tmp_path_factory):
+    """A folder of videos as they should not be, extracted by one command without a cohort.csv."""
+    folder = tmp_path_factory.mktemp("damaged")
+    videos = folder / "videos"
+    videos.mkdir()
+    with av.open(str(clips / "mmskeleton_clean_and_jerk.mp4")) as container:
+        lifter = [frame for _, frame in zip(range(40), container.decode(video=0), strict=False)]
+    whole = {
+        "mpg": write(videos / "w.mpg", lifter, "mpeg2video"),
+        "avi": write(videos / "w.avi", lifter, "mpeg4"),
+        "mp4": write(videos / "w.mp4", lifter, "libx264", container={"movflags": "faststart"}),
+    }
+    for suffix, path in whole.items():
+        cut(path, f"short-{suffix}.{suffix}")
+        cut(path, f"wrong-{suffix}.{suffix}", damage=2500)
+        path.unlink()
+    cut(write(videos / "w.mp4", lifter, "libx264"), "no-index.mp4")
+    (videos / "w.mp4").unlink()
+    write(videos / "nobody.mp4", [av.VideoFrame(352, 288, "gray")] * 15, "libx264")
+    write(videos / "odd.avi", lifter[:15], "mjpeg", size=(353, 287), pixels="yuvj444p")
+    write(videos / "fast.mp4", lifter, "libx264", rate=120)
+    turned = [av.VideoFrame.from_ndarray(np.rot90(frame.to_ndarray(format="rgb24")).copy()) for frame in lifter[:15]]
+    phone = write(videos / "phone.mp4", turned, "libx264")
+    content = bytearray(phone.read_bytes())
+    at = content.index(b"tkhd") + 44
+    content[at : at + 36] = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)  # to be turned for viewing
+    phone.write_bytes(content)
+    with av.open(str(videos / "sound.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=48000)
+        for index in range(20):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 48000, index * 1024
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    (videos / "two people").mkdir()
+    (videos / "two people" / "all along.mp4").symlink_to(clips / "pose2sim_multi_cam01.mp4")
+    done = extract(folder, "--cohort", "videos", "--cache", "cache", "--open_page", "true", browser="echo opened %s")
+    return folder, done
+
+
+def test_a_folder_of_damaged_videos_gives_what_can_be_had_and_says_the_rest(damaged):
+    folder, done = damaged
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "[h264" not in done.stderr, "what FFmpeg says of damage is in the facts"
+    assert "13 videos of 13 subjects" in done.stderr
+    assert "11 of 13 seizures are extracted" in done.stdout
+    listed = {line.split(": ")[1]: line for line in done.stderr.splitlines() if line.startswith("failed: ")}
+    assert set(listed) == {"no-index", "sound"}
+    assert "cut short" in listed["no-index"]
+    assert "sound alone" in listed["sound"]
+    cache = Cache.open(folder / "cache")
+    facts = {name: cache.metadata(name, "pose").facts for name in cache.seizures("pose")}
+    for suffix in ("mpg", "avi", "mp4"):
+        short, wrong = facts[f"short-{suffix}"], facts[f"wrong-{suffix}"]
+        assert short["decoding_faults"]
+        assert short["ended_early"] == (suffix != "mpg"), "an MPG has no header that says how long it is"
+        assert wrong["decoding_faults"]
+        assert wrong["frames_expected"] == 40
+        assert 0 < wrong["frames_repeated"] < 20
+        assert short["patient_share"] == wrong["patient_share"] == 1
+    assert (facts["odd"]["width"], facts["odd"]["height"], facts["odd"]["patient_share"]) == (353, 287, 1)
+    assert (facts["phone"]["width"], facts["phone"]["height"], facts["phone"]["patient_share"]) == (340, 256, 1)
+    assert facts["fast"]["frames_expected"] == 9, "40 pictures at 120 a second"
+
+
+def test_whom_a_person_should_look_at_is_listed_and_the_page_is_opened(damaged):
+    folder, done = damaged
+    look = {line.split(": ")[1]: line for line in done.stderr.splitlines() if line.startswith("look: ")}
+    assert set(look) == {
+        "nobody",
+        "all along",
+        *(f"{how}-{s}" for how in ("short", "wrong") for s in ("mpg", "avi", "mp4")),
+    }
+    assert "patient in 0 %" in look["nobody"]
+    assert "who is the patient is ambiguous" in look["all along"]
+    assert "give patient_box" in look["all along"]
+    page = folder / "cache" / "extraction" / "index.html"
+    assert f"opened {page.as_uri()}" in done.stdout
+    rows = (folder / "cache" / "cohort.csv").read_text().splitlines()
+    assert {"two people,all along,two people/all along.mp4", "fast,fast,fast.mp4"} < set(rows)
+
+
+def test_a_folder_whose_cohort_was_completed_keeps_its_labels(damaged, tmp_path):
+    folder, _ = damaged
+    shutil.copytree(folder / "cache", tmp_path / "cache")
+    table = tmp_path / "cache" / "cohort.csv"
+    lines = [line for line in table.read_text().splitlines() if "sound" not in line and "no-index" not in line]
+    table.write_text("\n".join([lines[0] + ",dystonia", *(line + ",1" for line in lines[1:])]) + "\n")
+    before = table.read_bytes()
+    again = extract(tmp_path, "--cohort", folder / "videos", "--cache", "cache")
+    assert again.returncode == 0, again.stderr
+    assert "11 of 11 seizures are extracted, 11 of them before" in again.stdout
+    assert f"2 videos are not in {Path('cache/cohort.csv')} and are left out" in again.stderr
+    assert table.read_bytes() == before
+
+
+def test_a_folder_without_videos_is_refused(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    done = extract(tmp_path, "--cohort", ".", "--cache", "cache")
+    assert done.returncode == 2
+    assert "has no video (.3gp" in done.stderr
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "says"),
+    [
+        (errno.EACCES, 2, "error: /data/cache: Permission denied; check the path"),
+        (errno.EROFS, 2, "error: /data/cache: Read-only file system; check the path"),
+        (errno.ENOSPC, 1, "error: the disk is full; make room"),
+    ],
+)
+def test_what_the_disk_refuses_is_one_line(capsys, number, code, says):
+    def main(argv):
+        raise OSError(number, os.strerror(number), "/data/cache")
+
+    with pytest.raises(SystemExit) as left:
+        run_door(main, [])
+    assert left.value.code == code
+    assert capsys.readouterr().err.startswith(says)
 
 
 @pytest.mark.slow

@@ -19,7 +19,8 @@ class Extract:
 
     Attributes:
         cohort: cohort.csv; its column `video` names the files, `start` and `end` cut them (seconds), and `patient_box`, if
-            there is one, says where the patient is: x1 y1 x2 y2 in pixels.
+            there is one, says where the patient is: x1 y1 x2 y2 in pixels. Or a folder of videos: a cohort.csv of them, without
+            labels, is then written into the cache.
         cache: folder of the cache; made if it is not there, else completed.
         videos: folder from which the files are named; by default that of cohort.csv.
         backend: auto is openmmlab where it is installed, else mediapipe.
@@ -37,6 +38,7 @@ class Extract:
         body_features: file of ResNet-50's weights, or IMAGENET1K_V1 to download torchvision's; by default that file in the folder.
         fold: for weights that were fitted on the cohort: the subject whom they have not seen; the tensors go to folds/SUBJECT.
         show_faces: do not blur faces on the page.
+        open_page: open the page in the browser when all is done.
         openmmlab: models of the backend openmmlab.
         torchvision: models of the backend torchvision.
     """
@@ -58,6 +60,7 @@ class Extract:
     body_features: str | None = None
     fold: str | None = None
     show_faces: bool = False
+    open_page: bool = False
     openmmlab: OpenMMLabModels = field(default_factory=OpenMMLabModels)
     torchvision: TorchvisionModels = field(default_factory=TorchvisionModels)
 

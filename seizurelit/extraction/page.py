@@ -41,6 +41,7 @@ _BINS = 400
 
 _FAILED, _NOT_EXTRACTED = "failed", "not extracted"
 _BAD = 5.0  # a reason of this weight is no matter of degree
+_GRAVE = 4.0  # likewise, and a patient who is in no frame at all
 _FEW_PATIENT, _FEW_FACES, _MANY_MISSING, _MANY_REPEATED, _UNSURE = 0.8, 0.5, 0.25, 0.05, 0.6
 
 
@@ -98,11 +99,36 @@ class Finding:
         return sum(weight for weight, _ in self.reasons)
 
 
-def write_page(cache: Cache, videos: Path, out: Path, show_faces: bool = False) -> Path:
-    """Write the page of all seizures of a cache's cohort.
+def findings_of(cache: Cache) -> list[Finding]:
+    """What is known of all seizures of a cache's cohort, those that most need a look first.
 
     Args:
         cache: what was extracted; the ledger of the extraction lies in its folder `extraction`.
+
+    Raises:
+        InputError: if a file of the cache is damaged.
+    """
+    errors = failed(cache.root)
+    findings = [find(cache, seizure, errors.get(seizure.name)) for seizure in cache.cohort().seizures]
+    return sorted(findings, key=lambda finding: (-finding.need, finding.seizure.name))
+
+
+def grave(findings: Sequence[Finding]) -> dict[str, str]:
+    """Seizure → why it cannot be used unseen, of those that were extracted: the wrong patient, or nobody, or lost frames."""
+    reasons = {
+        finding.seizure.name: [reason for weight, reason in finding.reasons if weight >= _GRAVE]
+        for finding in findings
+        if finding.strips
+    }
+    return {name: "; ".join(given) for name, given in reasons.items() if given}
+
+
+def write_page(cache: Cache, findings: Sequence[Finding], videos: Path, out: Path, show_faces: bool = False) -> Path:
+    """Write the page of all seizures of a cache's cohort.
+
+    Args:
+        cache: what was extracted.
+        findings: of it, in the order in which they are shown.
         videos: folder against which the cohort's video cells resolve.
         out: the HTML file.
         show_faces: do not blur. Otherwise see `drawing.hide_faces`.
@@ -113,11 +139,7 @@ def write_page(cache: Cache, videos: Path, out: Path, show_faces: bool = False) 
     Raises:
         InputError: if a file of the cache is damaged. A video that cannot be read is said on the page instead.
     """
-    cohort = cache.cohort()
-    errors = failed(cache.root)
-    findings = [find(cache, seizure, errors.get(seizure.name)) for seizure in cohort.seizures]
-    findings.sort(key=lambda finding: (-finding.need, finding.seizure.name))
-    body = [_head(findings, stand_in=cohort.is_standin, show_faces=show_faces)]
+    body = [_head(findings, stand_in=cache.cohort().is_standin, show_faces=show_faces)]
     for position, finding in enumerate(findings):
         sheet = _sheet(cache, finding, videos, show_faces) if finding.strips else ""
         body.append(_section(finding, position, len(findings), sheet))
@@ -340,7 +362,13 @@ def _sheet(cache: Cache, finding: Finding, videos: Path, show_faces: bool) -> st
     count = min(TILES, finding.frames)
     frames = [int((tile + 0.5) * finding.frames / count) for tile in range(count)]
     try:
-        images = preview_frames(videos / Path(seizure.video).expanduser(), frames, seizure.start, seizure.end)
+        images = preview_frames(
+            videos / Path(seizure.video).expanduser(),
+            frames,
+            seizure.start,
+            seizure.end,
+            damaged=bool(finding.facts.get("decoding_faults")),
+        )
     except InputError as error:
         return f'<p class="error" role="note">No pictures: {escape(str(error))}</p>'
     found = marks_of(cache, seizure.name)

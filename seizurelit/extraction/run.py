@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from seizurelit.cache.store import Cache
+from seizurelit.cache.store import COHORT, Cache
 from seizurelit.cohort.manifest import Cohort, Seizure, read_cohort
 from seizurelit.config import digest
 from seizurelit.errors import InputError, RunError
+from seizurelit.extraction.folder import cohort_of_folder
 from seizurelit.extraction.job import CALL, Plan, Recipe, disk_full, make_backend, models_of_appearance, recipe_of
 from seizurelit.extraction.models import OpenMMLabModels, TorchvisionModels
 from seizurelit.extraction.options import Extract, Settings, settings_of
@@ -41,7 +42,8 @@ class Extraction:
         done: how many of them are extracted now.
         skipped: how many of these were before.
         failed: seizure → why, in one line.
-        page: to look at; None for a fold's extraction, or where it could not be written.
+        look: seizure → why a person should look at it before it is trained on, of those that were extracted.
+        page: to look at; None for a fold's extraction.
     """
 
     cache: Path
@@ -49,6 +51,7 @@ class Extraction:
     done: int
     skipped: int
     failed: Mapping[str, str]
+    look: Mapping[str, str]
     page: Path | None
 
 
@@ -66,6 +69,9 @@ def extract(options: Extract, say: Callable[[str], None]) -> Extraction:
     backend = _backend_of(options)
     devices = _devices(options, backend)
     settings = settings_of(options, gpu=bool(devices))
+    if options.cohort.is_dir():
+        table = cohort_of_folder(options.cohort, options.cache / COHORT, say)
+        options = replace(options, cohort=table, videos=options.videos or options.cohort)
     cohort = read_cohort(options.cohort, source="video")
     boxes = _patient_boxes(cohort)
     videos = options.videos if options.videos is not None else options.cohort.parent
@@ -110,12 +116,14 @@ def extract(options: Extract, say: Callable[[str], None]) -> Extraction:
         raise RunError(disk_full(cache.root)) from None
     failed = _failed(outcome, refused)
     done = len(outcome.done) + len(outcome.skipped)
-    page = None
+    page, look = None, {}
     if plan.fold is None:
-        from seizurelit.extraction.page import write_page  # noqa: PLC0415
+        from seizurelit.extraction.page import findings_of, grave, write_page  # noqa: PLC0415
 
-        page = write_page(cache, videos, cache.root / FOLDER / "index.html", options.show_faces)
-    return Extraction(cache.root, done + len(failed), done, len(outcome.skipped), failed, page)
+        findings = findings_of(cache)
+        page = write_page(cache, findings, videos, cache.root / FOLDER / "index.html", options.show_faces)
+        look = grave(findings)
+    return Extraction(cache.root, done + len(failed), done, len(outcome.skipped), failed, look, page)
 
 
 def _backend_of(options: Extract) -> str:

@@ -20,7 +20,12 @@ _CLOSE = 1e-3  # seconds
 
 
 def preview_frames(
-    path: Path, indices: Sequence[int], start: float | None = None, end: float | None = None
+    path: Path,
+    indices: Sequence[int],
+    start: float | None = None,
+    end: float | None = None,
+    *,
+    damaged: bool = False,
 ) -> list[Image]:
     """The images that `Video.clip(start, end)` gives at these indices of the timeline at 25 fps.
 
@@ -29,6 +34,7 @@ def preview_frames(
         indices: of `Frame.index`, in any order, also twice.
         start: of the clip, in seconds after the first frame.
         end: likewise.
+        damaged: whether faults are known of the file: decord shows pictures that the sequence leaves out.
 
     Returns:
         (H, W, 3), uint8, RGB, one for each index.
@@ -38,7 +44,7 @@ def preview_frames(
     """
     video = open_video(path)
     clip = video.clip(start, end)
-    images = _by_index(video, clip, set(indices))
+    images = None if damaged else _by_index(video, clip, set(indices))
     if images is None:
         images = _in_sequence(clip, set(indices))
     missing = sorted(set(indices) - set(images))
@@ -72,6 +78,7 @@ def _by_index(video: Video, clip: Clip, wanted: set[int]) -> dict[int, Image] | 
         return None
     import decord  # noqa: PLC0415 - only where it is exact
 
+    decord.logging.set_level(decord.logging.QUIET)  # what FFmpeg says of a damaged picture is no line for the user
     try:
         reader = decord.VideoReader(str(video.path), num_threads=1)
         if len(reader) != len(times):

@@ -10,7 +10,17 @@ from seizurelit.cache.store import Cache
 from seizurelit.cache.tensors import Metadata, SeizureTensors
 from seizurelit.cohort.skeleton import built_in
 from seizurelit.extraction.gaps import fill_gaps
-from seizurelit.extraction.page import FILLED, MISSING, PRESENT, Strip, find, runs, states_of, write_page
+from seizurelit.extraction.page import (
+    FILLED,
+    MISSING,
+    PRESENT,
+    Strip,
+    find,
+    findings_of,
+    runs,
+    states_of,
+    write_page,
+)
 from seizurelit.scheduling.ledger import Ledger, Record, write_json
 
 FRAMES = 60
@@ -119,7 +129,7 @@ def pictures(page):
 
 @pytest.fixture(scope="module")
 def page(cache, shared):
-    out = write_page(cache, shared / "data" / "clips", cache.root / "extraction" / "index.html")
+    out = write_page(cache, findings_of(cache), shared / "data" / "clips", cache.root / "extraction" / "index.html")
     return Page(out.read_text())
 
 
@@ -175,7 +185,11 @@ def test_a_video_that_is_gone_is_said_beside_the_timeline(page):
 
 def test_faces_are_shown_only_when_asked(cache, page, shared, tmp_path):
     """The detail of the face in a page that was asked for it is not in one that was not."""
-    shown = Page(write_page(cache, shared / "data" / "clips", tmp_path / "index.html", show_faces=True).read_text())
+    shown = Page(
+        write_page(
+            cache, findings_of(cache), shared / "data" / "clips", tmp_path / "index.html", show_faces=True
+        ).read_text()
+    )
     sharp = []
     for made in (page, shown):
         crops = [image for attrs, image in pictures(made) if not attrs["alt"]]
@@ -203,7 +217,9 @@ def test_thirty_eight_seizures_of_noise_stay_below_ten_megabytes(tmp_path):
 
 
 def test_a_stand_in_cohort_says_so(tiny_cache, tmp_path):
-    text = write_page(Cache.open(tiny_cache), tmp_path, tmp_path / "index.html").read_text()
+    text = write_page(
+        Cache.open(tiny_cache), findings_of(Cache.open(tiny_cache)), tmp_path, tmp_path / "index.html"
+    ).read_text()
     assert "STAND-IN COHORT" in text
     assert "this seizure is synthetic" in text
     assert not Page(text).faults

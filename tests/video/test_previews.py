@@ -81,3 +81,17 @@ def test_previews_of_a_file_that_was_cut_short(bars, tmp_path):
     path.write_bytes(path.read_bytes()[:-4000])
     assert [bars.number(image) for image in preview_frames(path, [0, 12])] == [0, 12]
     assert preview_frames(path, []) == []
+
+
+def test_previews_of_a_damaged_file_are_those_of_the_sequence(bars, tmp_path, capfd):
+    path = bars.write(tmp_path / "a.mp4", "libx264", frames=72, container_options={"movflags": "faststart"}).path
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 2500] = np.random.default_rng(1).bytes(2500)
+    path.write_bytes(content)
+    frames, clip = bars.read(path)
+    assert clip.loss.faults
+    for frame, image in zip(frames, preview_frames(path, range(72), damaged=True), strict=True):
+        np.testing.assert_array_equal(frame.image, image)
+    preview_frames(path, range(72))
+    assert capfd.readouterr().err == ""
