@@ -58,8 +58,9 @@ lint: $(VENV)/.dev  ## style, types and import contracts
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-bench: $(VENV)/.dev  ## speed, as ratios measured by turns
+bench: $(VENV)/.dev  ## speed: of training, as ratios measured by turns; of extraction, frames a second a stage
 	$(RUN) -m bench $(ARGS)
+	$(RUN) -m bench.extraction
 
 bench-coverage: $(VENV)/.dev  ## coverage of the intervals, type I error of the tests, on simulated cohorts
 	$(RUN) -m bench.coverage $(ARGS)
