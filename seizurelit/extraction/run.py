@@ -98,6 +98,9 @@ def extract(options: Extract, say: Callable[[str], None]) -> Extraction:
         )
         for seizure in cohort.seizures
     ]
+    # The longest first, so that no worker is left with one at the end.
+    lengths = {seizure.name: _seconds(seizure, videos) for seizure in cohort.seizures}
+    jobs.sort(key=lambda job: -lengths[job.id])
     run_dir = cache.root / FOLDER if plan.fold is None else cache.root / FOLDER / "folds" / plan.fold
     refused = _forget_others(jobs, Ledger(run_dir.absolute()), cache, plan)
     jobs = [job for job in jobs if job.id not in refused]
@@ -108,13 +111,14 @@ def extract(options: Extract, say: Callable[[str], None]) -> Extraction:
         pool = Pool(min(workers, max(1, len(jobs))), preload=PRELOAD)
     say(f"{cache.root}: {len(jobs)} seizures by {plan.backend}, {pool.slots} at a time")
     try:
-        with Progress(jobs, pool.slots) as progress:
+        with Progress(jobs, pool.slots, lengths={job.id: lengths[job.id] for job in jobs}) as progress:
             outcome = run_jobs(jobs, run_dir, executor=pool, on_event=progress)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise RunError(disk_full(cache.root)) from None
-    failed = _failed(outcome, refused)
+    errors = _failed(outcome, refused)
+    failed = {seizure.name: errors[seizure.name] for seizure in cohort.seizures if seizure.name in errors}
     done = len(outcome.done) + len(outcome.skipped)
     page, look = None, {}
     if plan.fold is None:
@@ -212,6 +216,20 @@ def _job(
         ),
     }
     return Job(seizure.name, CALL, arguments)
+
+
+def _seconds(seizure: Seizure, videos: Path) -> float:
+    """About how long a seizure is; 0 where that is not known, as of a file that cannot be read."""
+    from seizurelit.video.reading import open_video  # noqa: PLC0415 - decoders
+
+    path = seizure.resolve(videos)
+    assert path is not None
+    try:
+        duration = open_video(path).facts.duration_s
+    except InputError:
+        return 0.0
+    last = min((end for end in (seizure.end, duration) if end is not None), default=0.0)
+    return max(0.0, last - (seizure.start or 0.0))
 
 
 def _patient_boxes(cohort: Cohort) -> dict[str, tuple[float, float, float, float]]:

@@ -49,6 +49,26 @@ def kind_of(job: str) -> str:
     return job.rsplit("/", 2)[0] if job.count("/") > 1 else ""
 
 
+def time_left_by_length(
+    left: Mapping[str, float], pace: float | None, running: Mapping[str, float], workers: int
+) -> float | None:
+    """Seconds until the end of jobs whose lengths are known.
+
+    Args:
+        left: job → its length, of those that are not settled, running ones included.
+        pace: seconds a unit of length, of the jobs that ended; None before the first.
+        running: job → how long it has run.
+        workers: jobs at once.
+
+    Returns:
+        None without a pace; never less than the job that has longest to go.
+    """
+    if pace is None:
+        return None
+    work = [max(0.0, length * pace - running.get(job, 0.0)) for job, length in left.items()]
+    return max(sum(work) / workers, max(work, default=0.0))
+
+
 def spoken(seconds: float | None) -> str:
     """A duration as people say it: 7 s, 3 min, 2 h 05 min."""
     if seconds is None:
@@ -69,10 +89,17 @@ class Progress:
         workers: jobs at once, for the time left.
         console: where to write; standard error by default, so that standard output keeps to the table.
         every: seconds between plain lines where there is no terminal; what goes wrong is said at once.
+        lengths: job → how much work it is, in any unit, where the jobs are of one kind and differ in that alone.
     """
 
     def __init__(
-        self, jobs: list[Job] | tuple[Job, ...], workers: int, console: Console | None = None, every: float = 10.0
+        self,
+        jobs: list[Job] | tuple[Job, ...],
+        workers: int,
+        console: Console | None = None,
+        every: float = 10.0,
+        *,
+        lengths: Mapping[str, float] | None = None,
     ) -> None:
         self.console = console if console is not None else Console(stderr=True, highlight=False)
         self.workers = workers
@@ -82,6 +109,8 @@ class Progress:
         self.left = Counter(kind_of(job.id) for job in jobs)
         self.seconds: dict[str, tuple[int, float]] = {}
         self.running: dict[str, float] = {}
+        self.lengths = None if lengths is None else dict(lengths)
+        self.paced = (0.0, 0.0)  # length that was done, and the seconds that it took
         self.begun = self.said = time.monotonic()
         self.live: Live | None = None
 
@@ -112,6 +141,10 @@ class Progress:
         if event.kind == "done" and event.seconds is not None:
             n, seconds = self.seconds.get(kind, (0, 0.0))
             self.seconds[kind] = n + 1, seconds + event.seconds
+            if self.lengths is not None:
+                self.paced = self.paced[0] + self.lengths[event.job], self.paced[1] + event.seconds
+        if event.kind in ("done", "failed", "blocked", "skipped") and self.lengths is not None:
+            self.lengths.pop(event.job, None)
         self._say(event)
 
     def _say(self, event: Event) -> None:
@@ -137,6 +170,10 @@ class Progress:
 
     def _time_left(self) -> float | None:
         now = time.monotonic()
+        if self.lengths is not None:
+            length, seconds = self.paced
+            spent = {job: now - start for job, start in list(self.running.items())}
+            return time_left_by_length(dict(self.lengths), seconds / length if length else None, spent, self.workers)
         running: dict[str, list[float]] = {}
         for job, start in list(self.running.items()):
             running.setdefault(kind_of(job), []).append(now - start)

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from seizurelit.scheduling.jobs import Job
-from seizurelit.scheduling.progress import Progress, spoken, time_left
+from seizurelit.scheduling.progress import Progress, spoken, time_left, time_left_by_length
 from seizurelit.scheduling.run import Event, run_jobs
 from seizurelit.scheduling.serial import Serial
 
@@ -67,6 +67,31 @@ def test_a_terminal_shows_what_runs_and_keeps_only_faults():
 )
 def test_time_left(left, seconds, running, workers, expected):
     assert time_left(left, seconds, running, workers) == expected
+
+
+@pytest.mark.parametrize(
+    ("left", "pace", "running", "workers", "expected"),
+    [
+        ({"a": 10}, None, {}, 2, None),
+        ({"a": 10, "b": 30}, 2.0, {}, 1, 80.0),
+        ({"a": 10, "b": 10}, 2.0, {"a": 5.0, "b": 35.0}, 2, 15.0),
+        ({"a": 1, "b": 60}, 1.0, {"b": 10.0}, 2, 50.0),
+        ({}, 2.0, {}, 2, 0.0),
+    ],
+)
+def test_time_left_of_jobs_of_known_lengths(left, pace, running, workers, expected):
+    assert time_left_by_length(left, pace, running, workers) == expected
+
+
+def test_a_long_job_at_the_end_is_not_taken_for_a_short_one():
+    jobs = [Job(name, "m:f") for name in ("short", "long", "bad")]
+    text = io.StringIO()
+    with Progress(jobs, 1, Console(file=text), every=0, lengths={"short": 2.0, "long": 60.0, "bad": 0.0}) as progress:
+        progress(Event("started", "bad", 3))
+        progress(Event("failed", "bad", 3, error="no such file"))
+        progress(Event("started", "short", 3))
+        progress(Event("done", "short", 3, seconds=4.0))
+    assert text.getvalue().splitlines()[-1] == "1 of 3 jobs done, 1 failed, about 2 min left"
 
 
 def test_durations_are_spoken():
