@@ -28,7 +28,7 @@ from seizurelit.video.reading import Clip, Frame, Loss, Video
 if TYPE_CHECKING:
     from seizurelit.extraction.appearance import AppearanceModel
 
-VERSION = 1
+VERSION = 2
 """To be raised when the same video, backend and settings give other bits."""
 
 _CHUNK = 8

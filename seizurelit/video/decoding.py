@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import numpy.typing as npt
+from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer
 from av.filter import Graph
 from av.packet import Packet
@@ -117,6 +118,10 @@ class Source:
         entries = self._stream.index_entries if self._facts.container in NO_PRESENTATION_TIME else ()
         full = (entry for entry in entries if entry.size)
         self._index = {entry.pos + _AVI_CHUNK_HEADER: (rank, entry.timestamp) for rank, entry in enumerate(full)}
+        # Xvid may put a B-picture into the chunk of the reference before it, and an empty one into its place.
+        xvid = self._facts.container == "avi" and self._facts.codec == "mpeg4"
+        self._unpack = BitStreamFilterContext("mpeg4_unpack_bframes", self._stream) if xvid else None
+        self._packed = False
 
     def close(self) -> None:
         """Close the file."""
@@ -164,7 +169,11 @@ class Source:
                         skipped, due = rank > due, rank + 1
                         packet.pts = None if packet.pts is None else packet.pts + stamp - packet.dts
                         packet.dts = stamp
-                    yield packet, skipped
+                    size = packet.size
+                    single = [packet] if self._unpack is None or not size else self._unpack.filter(packet)
+                    self._packed |= any(one.size != size for one in single)
+                    for one in single:
+                        yield one, skipped
             except av.FFmpegError:
                 self._faults.add("parts of the file that cannot be read", self._last)
                 packets = self._container.demux(self._stream)
@@ -200,6 +209,9 @@ class Source:
                 continue
             for frame in frames:
                 origin = _packet_of(frame, number)
+                if self._packed:  # FFmpeg takes the empty pictures for references, and dates the real ones by them
+                    ahead = None if before is None else before + round(self._nominal / self._base)
+                    frame.pts = ahead if frame.dts is None else frame.dts
                 jumped = frame.pts is not None and before is not None and frame.pts - before > farthest
                 before = before if frame.pts is None else frame.pts
                 if frame.is_corrupt or jumped:

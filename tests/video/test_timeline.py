@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 
@@ -126,6 +128,49 @@ def test_trims_of_h264_that_looks_behind_its_key_frames(bars, tmp_path, params):
     recording = bars.write(tmp_path / "a.mp4", "libx264", b_frames=b_frames, options={"x264-params": params}, frames=40)
     for start in (0, 0.44, 0.48, 0.52, 0.9, 1.3):
         assert bars.check(recording, start).faults == ()
+
+
+VOP = b"\0\0\1\xb6"
+
+
+def pack(path, packed):
+    """An AVI as Xvid's encoder for Windows writes it: a B-picture in the chunk of the reference before it, then an empty one."""
+    with av.open(path) as source, av.open(packed, "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        pictures = [bytes(packet) for packet in source.demux(video=0) if packet.size]
+        kinds = [picture[picture.index(VOP) + 4] >> 6 for picture in pictures]  # 0 is I, 1 is P, 2 is B
+        chunks = []
+        for picture, kind, coming in zip(pictures, kinds, [*kinds[1:], None], strict=True):
+            if kind == 2:
+                chunks[-1] += picture
+            chunks.append(VOP + b"\x50\x07\xf0" if kind == 2 else picture)
+            assert not kind == coming == 2
+        chunks[0] = chunks[0].replace(VOP, b"\0\0\1\xb2DivX503b1393p" + VOP, 1)
+        for index, chunk in enumerate(chunks):
+            packet = av.Packet(chunk)
+            packet.stream, packet.time_base = stream, stream.time_base
+            packet.pts = packet.dts = index
+            packet.is_keyframe = kinds[index] == 0
+            target.mux(packet)
+
+
+@pytest.mark.parametrize("rate", ["pal", "ntsc"])
+def test_xvid_that_packs_its_b_pictures(bars, tmp_path, rate):
+    plain = bars.write(tmp_path / "plain.avi", "mpeg4", rate=getattr(bars, rate), frames=40, b_frames=1)
+    pack(plain.path, tmp_path / "packed.avi")
+    recording = dataclasses.replace(plain, path=tmp_path / "packed.avi")
+    for start, end in ((0, None), (0.48, 1.2), (0.777, None)):
+        loss = bars.check(recording, start, end)
+        assert (loss.expected, loss.gaps, loss.faults) == (loss.yielded, (), ())
+    content = recording.path.read_bytes()
+    recording.path.write_bytes(content[: len(content) * 6 // 10])
+    frames, clip = bars.read(recording.path)
+    shown = [
+        (bars.number(frame.image), round(frame.time * float(recording.rate))) for frame in frames if not frame.repeated
+    ]
+    assert len(shown) > 15
+    assert all(number == time for number, time in shown)
+    assert clip.loss.ended_early
 
 
 def test_fragmented_mp4(bars, tmp_path):
