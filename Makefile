@@ -9,7 +9,7 @@ RUN := OMP_NUM_THREADS=1 $(PYTHON)
 UV := $(shell command -v uv 2>/dev/null || echo $(VENV)-uv/bin/uv)
 export UV_PYTHON_PREFERENCE ?= system
 
-.PHONY: help env env-extraction env-dev extract reproduce test test-slow lint bench bench-coverage lock clean
+.PHONY: help env env-extraction env-dev openmm extract reproduce test test-slow test-openmm lint bench bench-openmm bench-coverage lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,22 @@ $(VENV)/.dev: requirements/dev.txt requirements/mediapipe.txt $(VENV)/.run
 	$(UV) pip install --quiet --compile-bytecode --python $(PYTHON) --require-hashes --no-deps -r requirements/mediapipe.txt
 	@touch $@
 
+openmm: $(VENV)/.openmm  ## OpenMMLab beside it, built from source once (5 to 15 minutes), and a run of every kind of model
+	@$(RUN) -m seizurelit.extraction.smoke $(ARGS)
+
+# What builds mmcv and xtcocotools lies apart, as it wants an older setuptools. uv keeps the built wheels by their hashes and these
+# settings: one that was built for another torch, or without CUDA, is not taken for it.
+TOOLS := $(VENV)/openmm-build
+$(VENV)/.openmm: requirements/openmm.txt requirements/openmm-nodeps.txt requirements/openmm-build.txt $(VENV)/.extraction
+	$(UV) pip install --quiet --compile-bytecode --python $(PYTHON) --require-hashes -r requirements/openmm.txt
+	rm -rf $(TOOLS)
+	$(UV) pip install --quiet --python $(PYTHON) --target $(TOOLS) --require-hashes --no-deps -r requirements/openmm-build.txt
+	set -e; facts=$$($(PYTHON) -c 'import torch; print(f"{torch.__version__} {int(torch.cuda.is_available())}")'); \
+	PATH="$(abspath $(TOOLS))/bin:$$PATH" PYTHONPATH="$(abspath $(TOOLS))" MMCV_WITH_OPS=1 FORCE_CUDA=$${facts#* } CFLAGS="-g0 -O1 -w" \
+	$(UV) pip install --python $(PYTHON) --require-hashes --no-deps --no-build-isolation --no-binary mmcv --no-binary xtcocotools \
+		--config-settings-package mmcv:torch=$${facts% *} --config-settings-package mmcv:cuda=$${facts#* } -r requirements/openmm-nodeps.txt
+	@touch $@
+
 extract: $(VENV)/.extraction  ## videos to tensors (ARGS="--cohort cohort.csv --cache DIR")
 	@$(RUN) -m seizurelit.extract $(ARGS)
 
@@ -47,10 +63,13 @@ reproduce: $(VENV)/.run  ## Table 1 over all folds (ARGS="--cache DIR --out runs
 	@$(PYTHON) -m seizurelit.reproduce $(ARGS)
 
 test: $(VENV)/.dev  ## the tests, without the slow ones
-	$(RUN) -m pytest -q -n 2 -m "not slow" $(ARGS)
+	$(RUN) -m pytest -q -n 2 -m "not slow and not openmm" $(ARGS)
 
 test-slow: $(VENV)/.dev  ## the tests that take minutes
 	$(RUN) -m pytest -q -m slow $(ARGS)
+
+test-openmm: $(VENV)/.dev $(VENV)/.openmm  ## the tests of OpenMMLab, which it installs
+	$(RUN) -m pytest -q -m openmm $(ARGS)
 
 lint: $(VENV)/.dev  ## style, types and import contracts
 	$(VENV)/bin/ruff check .
@@ -62,6 +81,9 @@ bench: $(VENV)/.dev  ## speed: of training, as ratios measured by turns; of extr
 	$(RUN) -m bench $(ARGS)
 	$(RUN) -m bench.extraction
 
+bench-openmm: $(VENV)/.openmm  ## frames a second of OpenMMLab through our backend against its own inferencer
+	$(RUN) -m bench.openmm $(ARGS)
+
 bench-coverage: $(VENV)/.dev  ## coverage of the intervals, type I error of the tests, on simulated cohorts
 	$(RUN) -m bench.coverage $(ARGS)
 
@@ -70,6 +92,8 @@ lock: | $(UV)  ## resolve pyproject.toml anew into requirements/*.txt, with hash
 	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --constraints requirements/dev.txt --output-file requirements/run.txt pyproject.toml
 	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --constraints requirements/dev.txt --extra extraction --output-file requirements/extraction.txt pyproject.toml
 	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate --no-deps --output-file requirements/mediapipe.txt requirements/mediapipe.in
+	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --constraints requirements/dev.txt --output-file requirements/openmm.txt requirements/openmm.in
+	for name in openmm-nodeps openmm-build; do $(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate --no-deps --output-file requirements/$$name.txt requirements/$$name.in; done
 	echo uv | $(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --output-file requirements/uv.txt -
 
 clean:  ## remove the environment and everything that tools wrote (not runs/)

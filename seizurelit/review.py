@@ -1,4 +1,4 @@
-"""Correct an extraction by hand: frames out to CVAT or Label Studio, corrected points back into the cache."""
+"""Correct an extraction by hand: frames out to CVAT or Label Studio, corrected points back, models fine-tuned on them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,39 @@ def _import(argv: Sequence[str]) -> int:
     return 0
 
 
-COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {"export": _export, "import": _import}
+def _finetune(argv: Sequence[str]) -> int:
+    """Fine-tune OpenMMLab's detector and pose models on corrected frames, per fold."""
+    from seizurelit.correction.options import Finetune  # noqa: PLC0415
+
+    parser = door_parser("review finetune", _finetune.__doc__ or "", Finetune, trains=False)
+    options, _ = parse(parser, Finetune, argv, trains=False)
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import Progress  # noqa: PLC0415
+
+    from seizurelit.cohort.leak import SubjectLeakError  # noqa: PLC0415
+    from seizurelit.extraction.models import require_openmmlab  # noqa: PLC0415
+
+    require_openmmlab("review finetune")
+    from seizurelit.correction.finetune import finetune  # noqa: PLC0415 - OpenMMLab, which need not be installed
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("models", total=None)
+        try:
+            done = finetune(options, lambda made, total: bar.update(task, completed=made, total=total))
+        except SubjectLeakError as error:
+            raise InputError(str(error)) from None
+    for made in done:
+        loss = "was there already" if made.loss is None else f"loss {made.loss:.4g} in the last epoch"
+        print(f"{made.path}: {made.pictures} pictures of {', '.join(made.subjects_seen)}; {loss}")
+    print(f"next: extract --fold SUBJECT with the files of {options.out}/SUBJECT, which have not seen that subject")
+    return 0
+
+
+COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
+    "export": _export,
+    "import": _import,
+    "finetune": _finetune,
+}
 
 
 def main(argv: Sequence[str]) -> int:

@@ -35,7 +35,8 @@ def cohort(folder, rows, columns="subject,seizure,video,start,end,dystonia"):
 
 
 def extract(cwd, *arguments, browser=""):
-    command = [sys.executable, "-m", "seizurelit.extract", *map(str, arguments), "--without", "appearance"]
+    own = ("--without", "appearance", "--backend", "mediapipe")  # whatever else is installed
+    command = [sys.executable, "-m", "seizurelit.extract", *map(str, arguments), *own]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "160", "BROWSER": browser}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=600)
 
@@ -185,7 +186,7 @@ def test_what_a_person_corrected_is_not_overwritten(extracted, tmp_path):
         (["a,s,x.mp4"], "subject,seizure,video", ("--workers", 0), "--workers 0"),
         (["a,s,x.mp4"], "subject,seizure,video", ("--fold", "b"), "--fold b"),
         (["a,s,x.mp4"], "subject,seizure,video", ("--backend", "torchvision"), "keypointrcnn"),
-        (["a,s,x.mp4"], "subject,seizure,video", ("--backend", "openmmlab"), "--backend openmmlab"),
+        (["a,s,x.mp4"], "subject,seizure,video", ("--backend", "openmmlab"), "openmmlab"),
         (["a,s,x.mp4"], "subject,seizure,video", ("--appearance_fps", 7), "--appearance_fps 7"),
     ],
 )
@@ -401,7 +402,8 @@ def test_a_cohort_of_clips_goes_on_through_fit_to_a_table(clips, door, tmp_path)
         for half, start in (("a", 0), ("b", 1))
     ]
     path = cohort(tmp_path, rows)
-    assert door("extract", "--cohort", path, "--cache", "cache", "--videos", clips).returncode == 0
+    done = door("extract", "--cohort", path, "--cache", "cache", "--videos", clips, "--backend", "mediapipe")
+    assert done.returncode == 0, done.stderr
     quick = ("--windows.frames", 25, "--windows.per_seizure", 1, "--windows.stride", 25, "--optimiser.epochs", 2)
     fitted = door(
         "fit", "--stream", "pose", "--cache", "cache", "--out", "run", "--preset", "fast", "--wandb", "off", *quick

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
 from safetensors.torch import save
 from torch import nn
 
@@ -20,7 +23,11 @@ from seizurelit.cohort.leak import Guard
 from seizurelit.cohort.points import BODY, FACE, Correspondence
 from seizurelit.config import digest
 from seizurelit.correction import coco
-from seizurelit.errors import InputError
+from seizurelit.correction.export import points_of
+from seizurelit.correction.importing import box_about, read_corrected
+from seizurelit.correction.options import NONE, Finetune
+from seizurelit.errors import InputError, RunError
+from seizurelit.extraction.marks import marks_of
 from seizurelit.extraction.models import Model
 from seizurelit.extraction.openmmlab_backend import BODIES, FACES
 from seizurelit.extraction.openmmlab_networks import Built, build, class_names, quiet, read_weights
@@ -32,44 +39,7 @@ with quiet():
     from mmpose.registry import DATASETS as POSE_DATASETS
 
 CLASSES = ("person", "face")
-_NONE = "none"
-
-
-@dataclass(frozen=True)
-class Finetune:
-    """Detector and pose models fine-tuned on corrected frames, per fold without the subject that it holds out.
-
-    Attributes:
-        cache: folder of the cache that was exported: says whose the seizures are.
-        corrected: COCO keypoints file of the tool.
-        images: folder of the pictures: images/ of the export.
-        out: folder for SUBJECT/people.safetensors, body.safetensors, face.safetensors; SUBJECT is the one not seen.
-        fold: a subject, or all for every subject of the cohort.
-        people: detector to start from; becomes one of people and faces. none leaves it out.
-        body: pose model to start from; none leaves it out.
-        face: model of landmarks to start from; none leaves it out.
-        folder: where weights lie that are given without a path.
-        epochs: over the corrected frames.
-        batch: pictures a step.
-        learning_rate: of AdamW, falling to a hundredth on a cosine.
-        seed: of order and augmentation.
-        device: of torch.
-    """
-
-    cache: Path
-    corrected: Path
-    images: Path
-    out: Path
-    fold: str = "all"
-    people: Model = field(default_factory=lambda: Model("ssdlite"))
-    body: Model = field(default_factory=lambda: Model("rtmpose"))
-    face: Model = field(default_factory=lambda: Model(_NONE))
-    folder: Path | None = None
-    epochs: int = 20
-    batch: int = 8
-    learning_rate: float = 1e-4
-    seed: int = 0
-    device: str = "cpu"
+"""Of a fine-tuned detector: person is the patient, as others in view are not in the corrected frames."""
 
 
 @dataclass(frozen=True)
@@ -93,120 +63,186 @@ class Finetuned:
 
 @dataclass(frozen=True)
 class _Part:
-    """What one network is fitted to: COCO annotations in its own points or classes."""
+    """What one network is fitted to: boxes, or the points of a category."""
 
     name: str
     model: Model
     category: str | None
 
 
-def finetune(options: Finetune, progress: Callable[[Finetuned], None] | None = None) -> list[Finetuned]:
+@dataclass(frozen=True)
+class _Picture:
+    """A corrected picture.
+
+    Attributes:
+        path: its file.
+        subject: whose it is.
+        size: width and height.
+        boxes: category → x1, y1, x2, y2 of the patient's body or face.
+        points: category → joint → x, y.
+    """
+
+    path: Path
+    subject: str
+    size: tuple[int, int]
+    boxes: Mapping[str, tuple[float, ...]]
+    points: Mapping[str, Mapping[int, tuple[float, float]]]
+
+
+def finetune(options: Finetune, progress: Callable[[int, int], None] | None = None) -> list[Finetuned]:
     """Fit every part in every fold; a file that is there, made in the same way, is left.
+
+    Args:
+        options: what on what.
+        progress: called with (models that are done, models in all).
 
     Raises:
         InputError: options, the corrected file, pictures or weights are unusable, or a fold has no picture.
         SubjectLeakError: the weights to start from have seen the subject whom a fold holds out.
+        RunError: a loss is not finite.
     """
-    content, subjects = _read(options)
-    cohort = sorted({seizure.subject for seizure in Cache.open(options.cache).cohort().seizures})
+    cohort = Cache.open(options.cache).cohort().subjects
     if options.fold != "all" and options.fold not in cohort:
         msg = f"--fold {options.fold}: no such subject in the cohort; give all or one of {', '.join(cohort)}"
         raise InputError(msg)
-    parts = [
-        _Part("people", options.people, None),
-        _Part("body", options.body, "person"),
-        _Part("face", options.face, "face"),
-    ]
+    for name, value in (("epochs", options.epochs), ("batch", options.batch)):
+        if value < 1:
+            msg = f"--{name} {value}: give 1 or more"
+            raise InputError(msg)
+    pictures = _read(options)
+    folds = list(cohort) if options.fold == "all" else [options.fold]
+    given = (("people", options.people, None), ("body", options.body, "person"), ("face", options.face, "face"))
+    parts = [_Part(*part) for part in given if part[1].config != NONE]
+    starts = {part.name: read_weights(part.model, options.folder) for part in parts}
+    for fold in folds:  # before anything is fitted
+        for start in starts.values():
+            _guard(fold).admit(start.weights.subjects_seen, f"{start.path}")
     made = []
-    for part in (part for part in parts if part.model.config != _NONE):
-        start = read_weights(part.model, options.folder)
-        for fold in cohort if options.fold == "all" else [options.fold]:
-            done = _fold(options, part, start, fold, content=content, subjects=subjects)
-            made.append(done)
+    for part in parts:
+        for fold in folds:
+            made.append(_fold(options, part, starts[part.name], fold, pictures))
             if progress:
-                progress(done)
+                progress(len(made), len(parts) * len(folds))
     return made
 
 
-def _read(options: Finetune) -> tuple[dict[str, Any], dict[Any, str]]:
-    """The corrected file with paths to its pictures, and whose each picture is."""
+def _guard(fold: str) -> Guard:
+    return Guard(fold, frozenset({fold}))
+
+
+def _read(options: Finetune) -> list[_Picture]:
+    """Everything that the corrected file teaches.
+
+    A body's box is the extraction's, as the points do not reach its feet, widened where a point was put outside of it.
+    """
+    cache = Cache.open(options.cache)
+    told, labelled = read_corrected(options.corrected, cache)
+    whose = {seizure.name: seizure.subject for seizure in cache.cohort().seizures}
+    found = {seizure: marks_of(cache, seizure) for seizure in {picture.seizure for picture in told.values()}}
     try:
-        content = json.loads(options.corrected.read_text(encoding="utf-8-sig"))
-        images, annotations = content["images"], content["annotations"]
-        categories = {category["id"]: category for category in content["categories"]}
-        for annotation in annotations:
-            annotation["category"] = categories[annotation["category_id"]]["name"]
-            annotation["joints"] = categories[annotation["category_id"]].get("keypoints", [])
+        files = {coco.seizure_and_frame(path.name): path for path in sorted(options.images.iterdir())}
     except OSError as error:
-        msg = f"--corrected {options.corrected}: cannot be read ({error.strerror}); give the COCO keypoints file of the tool"
+        msg = f"--images {options.images}: {error.strerror}; give the folder images/ of the export"
         raise InputError(msg) from None
-    except (ValueError, KeyError, TypeError):
-        msg = f"--corrected {options.corrected}: is no COCO keypoints file; export as COCO keypoints"
-        raise InputError(msg) from None
-    whose = {seizure.name: seizure.subject for seizure in Cache.open(options.cache).cohort().seizures}
-    faults, subjects = [], {}
-    for image in images:
-        told = coco.seizure_and_frame(str(image.get("file_name", "")))
-        path = options.images / Path(str(image.get("file_name", "")).replace("\\", "/")).name
-        if told is None or told[0] not in whose:
-            faults.append(f"{options.corrected}, {path.name!r}: is no picture of a seizure of {options.cache}")
-        elif not path.is_file():
-            faults.append(f"{path}: no such picture; give the images/ of the export as --images")
-        else:
-            subjects[image["id"]] = whose[told[0]]
-            image["file_name"] = str(path.resolve())
+    faults: list[str] = []
+    pictures = []
+    for key, picture in sorted(told.items(), key=lambda item: (item[1].seizure, item[1].frame)):
+        path = files.get((picture.seizure, picture.frame))
+        if path is None:
+            faults.append(f"{picture.where}: --images {options.images} has no such picture; give images/ of the export")
+            continue
+        try:
+            with Image.open(path) as image:
+                size = image.size
+        except OSError:
+            faults.append(f"{path}: is no picture, or a damaged one; export anew")
+            continue
+        points, boxes = {}, {}
+        for category in coco.CATEGORIES:
+            placed = {at: xy for at, xy in labelled.get((key, category), {}).items() if xy is not None}
+            if placed:
+                points[category] = placed
+                before = points_of(found[picture.seizure].at(picture.frame), category)[2]
+                boxes[category] = _box(before, list(placed.values()), size)
+        pictures.append(_Picture(path.resolve(), whose[picture.seizure], size, boxes, points))
     if faults:
         raise InputError(*faults)
-    return content, subjects
+    return pictures
 
 
-def _fold(
-    options: Finetune,
-    part: _Part,
-    start: Checkpoint,
-    fold: str,
-    *,
-    content: Mapping[str, Any],
-    subjects: Mapping[Any, str],
-) -> Finetuned:
+def _box(before: Any, points: list[tuple[float, float]], size: tuple[int, int]) -> tuple[float, ...]:
+    """A box (4,) that has the points in it, within the picture; about them where there was none."""
+    if np.isfinite(before).all():
+        low, high = np.minimum(before[:2], np.min(points, axis=0)), np.maximum(before[2:], np.max(points, axis=0))
+    else:
+        low, high = np.split(box_about(points), 2)
+    corners = np.concatenate([low.clip(0, np.subtract(size, 1)), high.clip(1, size)])
+    return tuple(float(value) for value in corners)
+
+
+def _fold(options: Finetune, part: _Part, start: Checkpoint, fold: str, corrected: Sequence[_Picture]) -> Finetuned:
     path = options.out / fold / f"{part.name}.safetensors"
-    guard = Guard(fold, frozenset({fold}))
-    guard.admit(start.weights.subjects_seen, f"{start.path}")
-    images = [image for image in content["images"] if subjects[image["id"]] != fold]
-    seen = sorted({subjects[image["id"]] for image in images})
-    guard.admit(seen, "the corrected frames")
     network, found = build(part.model, _changes(part), rgb=False)
     if part.category is None:
-        annotations = _boxes(content["annotations"])
         _fill_detector(network, start, part.model, found)
+        taught = _boxes
     else:
         scheme = _scheme(part, found)
-        annotations = _points(content["annotations"], part.category, scheme)
+        category = part.category
         fill(network, start, part.model.name)
-    kept = {image["id"] for image in images}
-    annotations = [annotation for annotation in annotations if annotation["image_id"] in kept]
-    pictures = [image for image in images if image["id"] in {annotation["image_id"] for annotation in annotations}]
-    everyone = tuple(sorted({*seen, *start.weights.subjects_seen}))
-    if not annotations:
-        msg = f"{options.corrected}: no picture of another subject than {fold} has a {part.category or 'box'}; correct some"
+
+        def taught(picture: _Picture) -> list[dict[str, Any]]:
+            return _points(picture, category, scheme)
+
+    content = _content([picture for picture in corrected if picture.subject != fold], taught, part)
+    if not content["images"]:
+        what = "boxes" if part.category is None else f"points of a {part.category} that {part.model.config} has too"
+        msg = f"{options.corrected}: no picture of another subject than {fold} has {what}; correct some"
         raise InputError(msg)
+    subjects = sorted({image["subject"] for image in content["images"]})
+    _guard(fold).admit(subjects, "the corrected frames")
+    everyone = tuple(sorted({*subjects, *start.weights.subjects_seen}))
+    # Where the pictures lie does not count.
+    told = [{**image, "file_name": Path(image["file_name"]).name} for image in content["images"]]
     way = digest(
-        json.dumps([pictures, annotations, options.epochs, options.batch, options.learning_rate, options.seed]),
+        json.dumps([told, content["annotations"], options.epochs, options.batch, options.learning_rate, options.seed]),
         start.weights.digest,
         part.model.name,
     )
+    count = len(content["images"])
     if path.exists():
         if read_checkpoint(path).meta.get("way") != way:
             msg = f"{path}: was made in another way; give another --out, or delete it"
             raise InputError(msg)
-        return Finetuned(path, fold, everyone, len(pictures), None)
-    loss = _fit(network, found, part, options, pictures=pictures, annotations=annotations)
+        return Finetuned(path, fold, everyone, count, None)
+    loss = _fit(network, found, part, options, content)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     facts: dict[str, Any] = {"way": way, "config": part.model.name, "started_from": start.weights.digest, "fold": fold}
     if part.category is None:
         facts["classes"] = CLASSES
     write_whole(path, save(state, metadata=provenance(everyone, **facts)))
-    return Finetuned(path, fold, everyone, len(pictures), loss)
+    return Finetuned(path, fold, everyone, count, loss)
+
+
+def _content(
+    pictures: Sequence[_Picture], taught: Callable[[_Picture], list[dict[str, Any]]], part: _Part
+) -> dict[str, Any]:
+    """A COCO file of the pictures that teach something, in the points or classes of a network."""
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for picture in pictures:
+        made = taught(picture)
+        if made:
+            number = len(images) + 1
+            width, height = picture.size
+            image = {"id": number, "file_name": str(picture.path), "width": width, "height": height}
+            images.append({**image, "subject": picture.subject})
+            annotations += [
+                {"id": len(annotations) + place, "image_id": number, **one} for place, one in enumerate(made, start=1)
+            ]
+    names = CLASSES if part.category is None else (part.category,)
+    categories = [{"id": place, "name": name} for place, name in enumerate(names, start=1)]
+    return {"images": images, "annotations": annotations, "categories": categories}
 
 
 def _changes(part: _Part) -> dict[str, Any]:
@@ -222,43 +258,32 @@ def _scheme(part: _Part, found: Built) -> Correspondence:
     return tables[schemes[points]]
 
 
-def _points(annotations: Iterable[Mapping[str, Any]], category: str, scheme: Correspondence) -> list[dict[str, Any]]:
-    """Annotations of a category in the points of a model; a joint that is the middle of several of them teaches none."""
-    joints = coco.CATEGORIES[category][1].joints
-    places = {joint: sources[0] for joint, sources in zip(joints, scheme.sources, strict=True) if len(sources) == 1}
-    made = []
-    for annotation in annotations:
-        if annotation["category"] != category:
-            continue
-        given = dict(zip(annotation["joints"], _triples(annotation["keypoints"]), strict=True))
-        points = [[0.0, 0.0, 0]] * scheme.joints
-        for joint, place in places.items():
-            if given.get(joint, (0, 0, 0))[2] > 0:
-                x, y, _ = given[joint]
-                points[place] = [x, y, 2]
-        seen = sum(point[2] > 0 for point in points)
-        if seen:
-            flat = [value for point in points for value in point]
-            made.append({**_bare(annotation), "category_id": 1, "keypoints": flat, "num_keypoints": seen})
-    return made
+def _points(picture: _Picture, category: str, scheme: Correspondence) -> list[dict[str, Any]]:
+    """The points of a category as a model has them; a joint that is the middle of several of them teaches none."""
+    given = picture.points.get(category, {})
+    points: list[tuple[float, float, int]] = [(0.0, 0.0, 0)] * scheme.joints
+    for joint, sources in enumerate(scheme.sources):
+        if len(sources) == 1 and joint in given:
+            points[sources[0]] = (*given[joint], 2)
+    seen = sum(visible > 0 for *_, visible in points)
+    flat = [value for point in points for value in point]
+    return (
+        [{**_coco_box(picture, category), "category_id": 1, "keypoints": flat, "num_keypoints": seen}] if seen else []
+    )
 
 
-def _boxes(annotations: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _boxes(picture: _Picture) -> list[dict[str, Any]]:
     return [
-        {**_bare(annotation), "category_id": CLASSES.index(annotation["category"]) + 1}
-        for annotation in annotations
-        if annotation["category"] in CLASSES
+        {**_coco_box(picture, name), "category_id": place}
+        for place, name in enumerate(CLASSES, start=1)
+        if name in picture.boxes
     ]
 
 
-def _bare(annotation: Mapping[str, Any]) -> dict[str, Any]:
-    _, _, width, height = annotation["bbox"]
-    kept = {key: annotation[key] for key in ("id", "image_id", "bbox")}
-    return {**kept, "area": width * height, "iscrowd": 0}
-
-
-def _triples(flat: Sequence[float]) -> list[tuple[float, float, float]]:
-    return [(flat[place], flat[place + 1], flat[place + 2]) for place in range(0, len(flat), 3)]
+def _coco_box(picture: _Picture, category: str) -> dict[str, Any]:
+    left, top, right, bottom = picture.boxes[category]
+    width, height = right - left, bottom - top
+    return {"bbox": [left, top, width, height], "area": width * height, "iscrowd": 0}
 
 
 def _fill_detector(network: nn.Module, start: Checkpoint, model: Model, found: Built) -> None:
@@ -299,24 +324,14 @@ class _Losses(Hook):  # type: ignore[misc]
         self.epochs[runner.epoch].append(float(outputs["loss"]))
 
 
-def _fit(
-    network: nn.Module,
-    found: Built,
-    part: _Part,
-    options: Finetune,
-    *,
-    pictures: list[Any],
-    annotations: list[Any],
-) -> float:
+def _fit(network: nn.Module, found: Built, part: _Part, options: Finetune, content: Mapping[str, Any]) -> float:
     """Train in place; the mean loss of the last epoch."""
     losses = _Losses()
     with tempfile.TemporaryDirectory() as name, quiet():
         file = Path(name) / "train.json"
-        classes = [{"id": place, "name": of} for place, of in enumerate(CLASSES, start=1)]
-        categories = classes if part.category is None else [{"id": 1, "name": part.category}]
-        file.write_text(json.dumps({"images": pictures, "annotations": annotations, "categories": categories}))
+        file.write_text(json.dumps(content), encoding="utf-8")
         dataset = _detection(found, file) if part.category is None else _pose(found, file)
-        steps = options.epochs * -(-len(annotations if part.category else pictures) // options.batch)
+        steps = options.epochs * -(-len(content["images"]) // options.batch)
         runner = Runner(
             model=network.requires_grad_(requires_grad=True),
             work_dir=name,
@@ -347,7 +362,11 @@ def _fit(
         runner.train()
     network.eval()
     last = losses.epochs[max(losses.epochs)]
-    return sum(last) / len(last)
+    loss = sum(last) / len(last)
+    if not math.isfinite(loss):
+        msg = f"{part.name}: the loss became {loss}; give a smaller --learning_rate than {options.learning_rate:g}"
+        raise RunError(msg)
+    return loss
 
 
 def _pose(found: Built, file: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import dataclasses
 import json
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,12 +75,16 @@ class Imported:
 
 
 @dataclass(frozen=True)
-class _Picture:
-    """A picture of the file: where it stands there, what it is of, and its size if the file gives it."""
+class Picture:
+    """A picture of the file: where it stands there, and what it is of."""
 
     where: str
     seizure: str
     frame: int
+
+
+Labelled = dict[tuple[Any, str], dict[int, tuple[float, float] | None]]
+"""(id of the picture, category) → joint → where a person left it; None for nowhere."""
 
 
 @dataclass(frozen=True)
@@ -104,12 +108,8 @@ def import_corrections(options: Import) -> Imported:
         InputError: with every fault of the file; nothing has been written then.
     """
     cache = Cache.open(options.cache)
-    content = _read(options.corrected)
+    pictures, labelled = read_corrected(options.corrected, cache)
     faults: list[str] = []
-    pictures = _pictures(content, cache, str(options.corrected), faults)
-    labelled = _labelled(content, pictures, str(options.corrected), faults)
-    if faults:
-        raise InputError(*faults)
     changes = _changes(cache, pictures, labelled, faults)
     corrected = [
         _apply(cache.read(seizure, stream), of, faults) for (seizure, stream), of in sorted(changes.items()) if of
@@ -127,6 +127,25 @@ def import_corrections(options: Import) -> Imported:
         removed=sum(change.xy is None for change in made),
         seizures=tuple(sorted({tensors.metadata.seizure for tensors in corrected})),
     )
+
+
+def read_corrected(path: Path, cache: Cache) -> tuple[dict[Any, Picture], Labelled]:
+    """The pictures of a tool's file by their id there, and the points in them, whatever the tool made of names and categories.
+
+    Args:
+        path: COCO keypoints of CVAT or Label Studio.
+        cache: that was exported.
+
+    Raises:
+        InputError: with every fault of the file.
+    """
+    content = _read(path)
+    faults: list[str] = []
+    pictures = _pictures(content, cache, str(path), faults)
+    labelled = _labelled(content, pictures, str(path), faults)
+    if faults:
+        raise InputError(*faults)
+    return pictures, labelled
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -150,9 +169,9 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _pictures(content: Mapping[str, Any], cache: Cache, path: str, faults: list[str]) -> dict[Any, _Picture]:
+def _pictures(content: Mapping[str, Any], cache: Cache, path: str, faults: list[str]) -> dict[Any, Picture]:
     """Id → picture, matched by file name."""
-    pictures: dict[Any, _Picture] = {}
+    pictures: dict[Any, Picture] = {}
     first: dict[tuple[str, int], str] = {}
     known: dict[str, tuple[int, object, object] | None] = {}
     for index, image in enumerate(content["images"]):
@@ -185,7 +204,7 @@ def _pictures(content: Mapping[str, Any], cache: Cache, path: str, faults: list[
         before = first.setdefault((seizure, frame), where)
         if before is not where:
             faults.append(f"{where}: is the same frame as {before}; keep one")
-        pictures[image.get("id")] = _Picture(where, seizure, frame)
+        pictures[image.get("id")] = Picture(where, seizure, frame)
     return pictures
 
 
@@ -205,11 +224,7 @@ def _extent(cache: Cache, seizure: str) -> tuple[int, object, object] | None:
     return min(frames), facts.get("width"), facts.get("height")
 
 
-_Labelled = dict[tuple[Any, str], dict[int, tuple[float, float] | None]]
-"""(id of the picture, category) → joint → where a person left it; None for nowhere."""
-
-
-def _labelled(content: Mapping[str, Any], pictures: Mapping[Any, _Picture], path: str, faults: list[str]) -> _Labelled:
+def _labelled(content: Mapping[str, Any], pictures: Mapping[Any, Picture], path: str, faults: list[str]) -> Labelled:
     """The points of every annotation. Rectangles and the like, which have none, are passed over."""
     joints: dict[Any, list[str]] = {}
     for category in content["categories"]:
@@ -224,7 +239,7 @@ def _labelled(content: Mapping[str, Any], pictures: Mapping[Any, _Picture], path
     if not any(joints.values()) and not faults:
         faults.append(f"{path}: no category has keypoints; export as COCO keypoints")
     bad_images = {image.get("id") for image in content["images"]} - set(pictures)
-    found: _Labelled = {}
+    found: Labelled = {}
     for index, annotation in enumerate(content["annotations"]):
         flat = annotation.get("keypoints")
         image = annotation.get("image_id")
@@ -275,7 +290,7 @@ def _points(flat: object, count: int, where: str, faults: list[str]) -> list[tup
 
 
 def _changes(
-    cache: Cache, pictures: Mapping[Any, _Picture], labelled: _Labelled, faults: list[str]
+    cache: Cache, pictures: Mapping[Any, Picture], labelled: Labelled, faults: list[str]
 ) -> dict[tuple[str, str], list[_Change]]:
     """(seizure, stream) → what is not as it would be exported now."""
     changes: dict[tuple[str, str], list[_Change]] = defaultdict(list)
@@ -340,7 +355,7 @@ def _apply_face(tensors: dict[str, npt.NDArray[Any]], changes: list[_Change]) ->
     keypoints, confidence, boxes = tensors["face.keypoints"], tensors["face.confidence"], tensors["face.box"]
     for frame, made in _by_frame(changes).items():
         if not np.isfinite(boxes[frame]).all():
-            boxes[frame] = _box_about([change.xy for change in made if change.xy is not None])
+            boxes[frame] = box_about([change.xy for change in made if change.xy is not None])
         for change in made:
             if change.xy is None:
                 keypoints[frame, change.joint], confidence[frame, change.joint] = np.nan, 0
@@ -349,8 +364,8 @@ def _apply_face(tensors: dict[str, npt.NDArray[Any]], changes: list[_Change]) ->
                 confidence[frame, change.joint] = 1
 
 
-def _box_about(points: list[tuple[float, float]]) -> npt.NDArray[np.float32]:
-    """The extent of points, a little grown."""
+def box_about(points: Sequence[tuple[float, float]]) -> npt.NDArray[np.float32]:
+    """(4,) x1, y1, x2, y2 about points, a little grown."""
     low, high = np.min(points, axis=0), np.max(points, axis=0)
     margin = _GROW_BOX * (high - low).max()
     box: npt.NDArray[np.float32] = np.concatenate([low - margin, high + margin]).astype(np.float32)
@@ -379,7 +394,7 @@ def _apply_pose(
             )
             continue
         if "pose.box" in tensors and not np.isfinite(tensors["pose.box"][frame]).all():
-            tensors["pose.box"][frame] = _box_about([change.xy for change in placed if change.xy is not None])
+            tensors["pose.box"][frame] = box_about([change.xy for change in placed if change.xy is not None])
         was = before.origin(frame)
         root = [change for change in placed if change.joint == skeleton.root]
         if not root and was is None:

@@ -80,7 +80,7 @@ def make_backend(plan: Plan, device: str) -> Backend:
         InputError: it is not installed, or its weights are absent or unusable.
     """
     if isinstance(plan.models, OpenMMLabModels):
-        require_openmmlab()
+        require_openmmlab("--backend openmmlab", ", or use --backend mediapipe")
         from seizurelit.extraction.openmmlab_backend import OpenMMLabBackend  # noqa: PLC0415 - what is chosen alone
 
         return OpenMMLabBackend(replace(plan.models, folder=plan.models.folder or plan.weights), device)

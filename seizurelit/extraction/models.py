@@ -70,15 +70,19 @@ class OpenMMLabModels:
     flip_test: bool = False
 
 
-def require_openmmlab() -> None:
+def require_openmmlab(what: str, otherwise: str = "") -> None:
     """Before `openmmlab_backend` is imported.
+
+    Args:
+        what: wants it, for the message.
+        otherwise: what can be done without it, likewise.
 
     Raises:
         InputError: OpenMMLab is not installed here.
     """
     missing = [name for name in ("mmengine", "mmcv", "mmdet", "mmpose") if importlib.util.find_spec(name) is None]
     if missing:
-        msg = f"--backend openmmlab: {', '.join(missing)} not installed; run make openmm, or use --backend mediapipe"
+        msg = f"{what}: {', '.join(missing)} not installed; run make openmm{otherwise}"
         raise InputError(msg)
 
 

@@ -80,6 +80,24 @@ def metadata(seizure: str, subject: str, stream: str, appearance_fps: float | No
 
 
 @pytest.fixture(scope="session")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """cache/, videos/ and out/ of three subjects: in each two frames are unsure and were exported, body and face."""
+    root = tmp_path_factory.mktemp("three")
+    (root / "videos").mkdir()
+    rows = [f"p{number},s{number},v{number}.mp4,{number % 2}" for number in (1, 2, 3)]
+    (root / "videos" / "cohort.csv").write_text("\n".join(["subject,seizure,video,dystonia", *rows]) + "\n")
+    made = Cache.create(root / "cache", root / "videos" / "cohort.csv")
+    sure = np.full((FRAMES, 34), 0.9, np.float32)
+    sure[[10, 40]] = 0.3
+    for number in (1, 2, 3):
+        write_video(root / "videos" / f"v{number}.mp4")
+        made.write(pose(f"s{number}", f"p{number}", sure[:, :11]))
+        made.write(face(f"s{number}", f"p{number}", sure[:, 11:]))
+    export(Export(root / "cache", root / "videos", root / "out", share=6 / (3 * FRAMES)))
+    return root
+
+
+@pytest.fixture(scope="session")
 def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Videos and cache, to be copied by each test."""
     root = tmp_path_factory.mktemp("review")

@@ -6,66 +6,66 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageDraw
 from safetensors import safe_open
 
-from seizurelit.cache.store import Cache
 from seizurelit.cohort.leak import SubjectLeakError
 from seizurelit.correction import coco
+from seizurelit.correction.export import ANNOTATIONS, IMAGES
+from seizurelit.correction.options import Finetune
 from seizurelit.errors import InputError
 from seizurelit.extraction.models import Model, OpenMMLabModels
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.openmm,
     pytest.mark.skipif(importlib.util.find_spec("mmpose") is None, reason="OpenMMLab is not installed; make openmm"),
 ]
 POSE = "rtmpose-t_8xb256-420e_coco-256x192"
-WIDTH, HEIGHT = 160, 120
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A cache's cohort of three subjects, two corrected pictures of each, and random weights to start from."""
-    import cv2
-
+def folder(three):
+    """A corrected export of three subjects, with a body drawn where its points are, and random weights to start from."""
     from seizurelit.extraction.smoke import random_weights
 
-    root = tmp_path_factory.mktemp("finetune")
-    rows = [f"p{number},s{number},v{number}.mp4,{number % 2}" for number in (1, 2, 3)]
-    (root / "cohort.csv").write_text("\n".join(["subject,seizure,video,dystonia", *rows]) + "\n")
-    Cache.create(root / "cache", root / "cohort.csv")
-    (root / "images").mkdir()
-    rng = np.random.default_rng(0)
-    images, annotations = [], []
-    layout = rng.random((2, 23))
-    for rank in range(1, 7):
-        seizure = f"s{(rank + 1) // 2}"
-        name = coco.picture_name(rank, seizure, rank)
-        shift = rng.integers(0, 40)
-        picture = np.full((HEIGHT, WIDTH, 3), 40, np.uint8)
-        picture[20:110, 30 + shift : 90 + shift] = (60, 160, 220)
-        cv2.imwrite(str(root / "images" / name), picture)
-        images.append({"id": rank, "file_name": name, "width": WIDTH, "height": HEIGHT})
-        for category, size in (("person", 11), ("face", 23)):
-            points = np.stack([30 + shift + 60 * layout[0, :size], 20 + 90 * layout[1, :size]], axis=1)
-            labelled = coco.keypoints(points, np.ones(size), (WIDTH, HEIGHT))
-            box = np.array([30 + shift, 20, 90 + shift, 110 if category == "person" else 50], float)
-            made = coco.annotation(labelled, box, category)
-            annotations.append({"id": len(annotations) + 1, "image_id": rank, **made})
-    content = {"images": images, "annotations": annotations, "categories": coco.categories()}
-    (root / "corrected.json").write_text(json.dumps(content))
+    content = json.loads((three / "out" / ANNOTATIONS).read_text())
+    names = {image["id"]: three / "out" / IMAGES / image["file_name"] for image in content["images"]}
+    for annotation in content["annotations"]:
+        points = np.reshape(annotation["keypoints"], (-1, 3))[:, :2]
+        with Image.open(names[annotation["image_id"]]) as picture:
+            draw = ImageDraw.Draw(picture)
+            for place, (x, y) in enumerate(points):
+                colour = (20 * place % 256, 255 - 20 * place % 256, 90 * place % 256)
+                draw.ellipse((x - 4, y - 4, x + 4, y + 4), fill=colour)
+            picture.save(names[annotation["image_id"]])
     torch.manual_seed(0)
     for name in ("ssdlite", POSE):
-        random_weights(Model(name), root)
-    return root
+        random_weights(Model(name), three)
+    return three
+
+
+@pytest.fixture
+def content(folder):
+    return json.loads((folder / "out" / ANNOTATIONS).read_text())
+
+
+@pytest.fixture
+def again(folder, tmp_path):
+    """The path of a file with something else in it."""
+
+    def write(value):
+        path = tmp_path / "again.json"
+        path.write_text(json.dumps(value))
+        return path
+
+    return write
 
 
 @pytest.fixture
 def options(folder, tmp_path):
-    from seizurelit.correction.finetune import Finetune
-
     def make(**changes):
         given = {
-            "cache": folder / "cache", "corrected": folder / "corrected.json", "images": folder / "images",
+            "cache": folder / "cache", "corrected": folder / "out" / ANNOTATIONS, "images": folder / "out" / IMAGES,
             "out": tmp_path / "weights", "fold": "p2", "people": Model("none"), "body": Model("none"),
             "epochs": 1, "batch": 2, **changes,
         }  # fmt: skip
@@ -115,7 +115,7 @@ def test_a_detector_becomes_one_of_people_and_faces_that_the_backend_takes(folde
         )
     )  # fmt: skip
     assert backend.weights[0].subjects_seen == ("p1", "p3")
-    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    image = np.zeros((120, 160, 3), np.uint8)
     assert backend.find_people([image])[0].shape[1] == 5
     assert backend.find_faces([image])[0].shape[1] == 5
 
@@ -152,46 +152,73 @@ def test_weights_that_have_seen_the_subject_start_nothing(folder, options):
         assert json.loads(file.metadata()["seizurelit"])["fold"] == "p2"
 
 
-def test_only_joints_that_a_model_has_itself_are_taught():
+def test_only_joints_that_a_model_has_itself_are_taught(tmp_path):
     from seizurelit.cohort.points import BODY
-    from seizurelit.correction.finetune import _points
+    from seizurelit.correction.finetune import _Picture, _points
 
     joints = list(coco.CATEGORIES["person"][1].joints)
-    flat = [value for place in range(11) for value in (place + 1.0, 50.0, 0 if joints[place] == "head" else 2)]
-    annotation = {
-        "id": 1,
-        "image_id": 1,
-        "bbox": [0, 0, 9, 9],
-        "category": "person",
-        "joints": joints,
-        "keypoints": flat,
-    }
-    (made,) = _points([annotation], "person", BODY["coco17"])
+    given = {place: (place + 1.0, 50.0) for place, joint in enumerate(joints) if joint != "head"}
+    picture = _Picture(tmp_path, "p1", (99, 99), {"person": (0, 0, 9, 9)}, {"person": given})
+    (made,) = _points(picture, "person", BODY["coco17"])
     points = np.reshape(made["keypoints"], (17, 3))
     taught = {place for place in range(17) if points[place, 2] > 0}
     assert taught == {5, 6, 7, 8, 9, 10, 11, 12}
-    for joint, (place, *_) in zip(joints, BODY["coco17"].sources, strict=True):
-        if place in taught and len(BODY["coco17"].sources[joints.index(joint)]) == 1:
-            assert points[place, 0] == joints.index(joint) + 1
+    for joint, sources in enumerate(BODY["coco17"].sources):
+        if len(sources) == 1 and sources[0] in taught:
+            assert points[sources[0], 0] == joint + 1
     assert made["num_keypoints"] == 8
+    assert _points(picture, "face", BODY["coco17"]) == []
 
 
-def test_what_cannot_be_used_is_refused_before_anything_is_fitted(folder, options, tmp_path):
+def test_a_box_is_the_extractions_widened_by_what_was_put_outside_of_it(folder, options, content, again):
+    from seizurelit.correction.finetune import _read
+
+    box = np.array(content["annotations"][0]["bbox"])
+    (before,) = [p for p in _read(options()) if p.path.name == content["images"][0]["file_name"]]
+    np.testing.assert_allclose(before.boxes["person"], [*box[:2], *(box[:2] + box[2:])], atol=0.02)
+    content["annotations"][0]["keypoints"][:3] = [3, 200, 2]
+    del content["annotations"][0]["bbox"]
+    (after,) = [p for p in _read(options(corrected=again(content))) if p.path == before.path]
+    assert after.points["person"][0] == (3, 200)
+    assert after.boxes["person"][0] == 3
+    assert after.boxes["person"][2:] == (before.boxes["person"][2], max(200, before.boxes["person"][3]))
+
+
+def test_what_a_tool_makes_of_ids_names_and_order_teaches_the_same(folder, options, content, again):
+    from seizurelit.correction.finetune import finetune
+
+    (done,) = finetune(options(body=body(folder)))
+    for category, number in zip(content["categories"], (9, 4), strict=True):
+        category["id"] = number
+    for annotation in content["annotations"]:
+        annotation["image_id"] += 70
+        annotation["category_id"] = {1: 9, 2: 4}[annotation["category_id"]]
+        del annotation["bbox"]
+    for image in content["images"]:
+        image["id"] += 70
+        image["file_name"] = f"default/{image['file_name']}"
+    content["images"].reverse()
+    (other,) = finetune(options(body=body(folder), corrected=again(content)))
+    assert (other.path, other.loss) == (done.path, None)
+
+
+def test_what_cannot_be_used_is_refused_before_anything_is_fitted(folder, options, content, again, tmp_path):
     from seizurelit.correction.finetune import finetune
 
     with pytest.raises(InputError, match="no such subject"):
         finetune(options(fold="p9", body=body(folder)))
-    with pytest.raises(InputError, match="no such picture"):
+    with pytest.raises(InputError, match="--epochs 0"):
+        finetune(options(epochs=0, body=body(folder)))
+    with pytest.raises(InputError, match="has no such picture") as caught:
         finetune(options(images=tmp_path, body=body(folder)))
-    broken = tmp_path / "broken.json"
-    broken.write_text("{}")
-    with pytest.raises(InputError, match="is no COCO keypoints file"):
-        finetune(options(corrected=broken, body=body(folder)))
-    content = json.loads((folder / "corrected.json").read_text())
-    content["images"] = content["images"][:2]
-    content["annotations"] = content["annotations"][:4]
-    alone = tmp_path / "alone.json"
-    alone.write_text(json.dumps(content))
+    assert len(caught.value.faults) == 6
+    with pytest.raises(InputError, match="has no lists"):
+        finetune(options(corrected=again({}), body=body(folder)))
+    of_p1 = [image for image in content["images"] if image["subject"] == "p1"]
+    kept = {image["id"] for image in of_p1}
+    alone = [annotation for annotation in content["annotations"] if annotation["image_id"] in kept]
     with pytest.raises(InputError, match="no picture of another subject than p1"):
-        finetune(options(corrected=alone, fold="p1", body=body(folder)))
+        finetune(
+            options(corrected=again({**content, "images": of_p1, "annotations": alone}), fold="p1", body=body(folder))
+        )
     assert not (tmp_path / "weights").exists()

@@ -1,5 +1,6 @@
 """The whole cycle through the front door."""
 
+import importlib.util
 import json
 
 import pytest
@@ -41,8 +42,18 @@ def test_a_wrong_command_line_is_one_line(door, arguments, code, said):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.skipif(importlib.util.find_spec("mmpose") is not None, reason="OpenMMLab is installed")
+def test_fine_tuning_without_openmmlab_says_how_to_get_it(door):
+    done = door("review", "finetune", "--cache", "c", "--corrected", "x.json", "--images", "images", "--out", "weights")
+    assert done.returncode == 2
+    assert "not installed; run make openmm" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    told = door("review", "finetune", "--help")
+    assert (told.returncode, "--learning_rate" in told.stdout) == (0, True)
+
+
 def test_help_names_the_commands(door):
     done = door("review", "--help")
     assert done.returncode == 0
-    assert "export" in done.stdout
+    assert all(command in done.stdout for command in ("export", "import", "finetune"))
     assert "Research use only" in done.stdout

@@ -17,7 +17,7 @@ from seizurelit.extraction.models import Model, OpenMMLabModels
 from seizurelit.extraction.weights import provenance
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.openmm,
     pytest.mark.skipif(importlib.util.find_spec("mmpose") is None, reason="OpenMMLab is not installed; make openmm"),
 ]
 NONE = Model("none")
