@@ -9,13 +9,14 @@ RUN := OMP_NUM_THREADS=1 $(PYTHON)
 UV := $(shell command -v uv 2>/dev/null || echo $(VENV)-uv/bin/uv)
 export UV_PYTHON_PREFERENCE ?= system
 
-.PHONY: help env env-extraction env-dev openmm extract reproduce test test-slow test-openmm lint bench bench-openmm bench-coverage lock clean
+.PHONY: help env env-extraction env-cluster env-dev openmm extract reproduce test test-slow test-openmm lint bench bench-openmm bench-coverage faults lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: $(VENV)/.run  ## the environment of the main job
 env-extraction: $(VENV)/.extraction  ## the same with what reads videos
+env-cluster: $(VENV)/.cluster  ## the same with Ray and submitit (SLURM)
 env-dev: $(VENV)/.dev  ## the same with the tools for tests and lint
 
 $(VENV)-uv/bin/uv:
@@ -33,6 +34,10 @@ $(VENV)/.run: requirements/run.txt pyproject.toml | $(PYTHON)
 $(VENV)/.extraction: requirements/extraction.txt requirements/mediapipe.txt $(VENV)/.run
 	$(UV) pip install --quiet --compile-bytecode --python $(PYTHON) --require-hashes -r requirements/extraction.txt
 	$(UV) pip install --quiet --compile-bytecode --python $(PYTHON) --require-hashes --no-deps -r requirements/mediapipe.txt
+	@touch $@
+
+$(VENV)/.cluster: requirements/cluster.txt $(VENV)/.run
+	$(UV) pip install --quiet --compile-bytecode --python $(PYTHON) --require-hashes -r requirements/cluster.txt
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt requirements/mediapipe.txt $(VENV)/.run
@@ -65,7 +70,7 @@ reproduce: $(VENV)/.run  ## Table 1 over all folds (ARGS="--cache DIR --out runs
 test: $(VENV)/.dev  ## the tests, without the slow ones
 	$(RUN) -m pytest -q -n 2 -m "not slow and not openmm" $(ARGS)
 
-test-slow: $(VENV)/.dev  ## the tests that take minutes
+test-slow: $(VENV)/.dev $(VENV)/.cluster  ## the tests that take minutes
 	$(RUN) -m pytest -q -m slow $(ARGS)
 
 test-openmm: $(VENV)/.dev $(VENV)/.openmm  ## the tests of OpenMMLab, which it installs
@@ -84,6 +89,9 @@ bench: $(VENV)/.dev  ## speed: of training, as ratios measured by turns; of extr
 bench-openmm: $(VENV)/.openmm  ## frames a second of OpenMMLab through our backend against its own inferencer
 	$(RUN) -m bench.openmm $(ARGS)
 
+faults: $(VENV)/.dev  ## faults drawn at random into real runs (ARGS="--draws 200 --seed 0")
+	$(RUN) -m bench.faults $(ARGS)
+
 bench-coverage: $(VENV)/.dev  ## coverage of the intervals, type I error of the tests, on simulated cohorts
 	$(RUN) -m bench.coverage $(ARGS)
 
@@ -91,6 +99,7 @@ lock: | $(UV)  ## resolve pyproject.toml anew into requirements/*.txt, with hash
 	$(UV) pip compile --quiet --upgrade --python-version 3.11 --generate-hashes --no-header --constraints requirements/constraints.txt --extra dev --extra extraction --extra movement --extra tune --extra loggers --extra dashboard --output-file requirements/dev.txt pyproject.toml
 	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --constraints requirements/dev.txt --output-file requirements/run.txt pyproject.toml
 	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --constraints requirements/dev.txt --extra extraction --output-file requirements/extraction.txt pyproject.toml
+	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --constraints requirements/dev.txt --extra cluster --output-file requirements/cluster.txt pyproject.toml
 	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate --no-deps --output-file requirements/mediapipe.txt requirements/mediapipe.in
 	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --constraints requirements/dev.txt --output-file requirements/openmm.txt requirements/openmm.in
 	for name in openmm-nodeps openmm-build; do $(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate --no-deps --output-file requirements/$$name.txt requirements/$$name.in; done

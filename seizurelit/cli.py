@@ -162,8 +162,10 @@ def run_door(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = 
         code = 1
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = f"{error.filename}: " if error.filename else ""
             print(
-                "error: the disk is full; make room, and the same command goes on where this one was", file=sys.stderr
+                f"error: {where}the disk is full; make room, and the same command goes on where this one was",
+                file=sys.stderr,
             )
             code = 1
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -320,7 +320,8 @@ def test_synthesize_says_what_it_made(door, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["fit", "reproduce", "report", "synthesize", "ingest", "extract", "pretrain", "ablate", "dashboard"]
+    "name",
+    ["fit", "reproduce", "report", "synthesize", "ingest", "extract", "pretrain", "ablate", "dashboard", "status"],
 )
 def test_help_is_there_and_imports_nothing_heavy(door, name):
     done = door(name, "--help")

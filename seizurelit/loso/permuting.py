@@ -27,6 +27,7 @@ from seizurelit.loso.audit import audit
 from seizurelit.loso.experiment import Run, identity_of, open_run
 from seizurelit.loso.jobs import Request, jobs_of
 from seizurelit.loso.pooling import PREDICTIONS, trained_rows
+from seizurelit.scheduling.claims import Claims
 from seizurelit.scheduling.jobs import Executor, Job
 from seizurelit.scheduling.ledger import Ledger
 from seizurelit.scheduling.progress import Progress, spoken
@@ -250,6 +251,8 @@ def _keep(run: Run) -> None:
 
 
 def _forget(folder: Path) -> None:
-    """Delete the jobs of a set that is kept: their weights would fill a disk."""
+    """Delete the jobs of a set that is kept: their weights would fill a disk. Another run at work on it does so itself."""
+    if Claims(folder / "ledger").others():
+        return
     for name in ("jobs", "ledger"):
         shutil.rmtree(folder / name, ignore_errors=True)

@@ -92,7 +92,7 @@ class Watcher:
     def __call__(self, event: Event) -> None:
         """Take an event of the run."""
         self.progress(event)
-        if event.folder is None:
+        if event.folder is None or not event.ours:
             return
         name = self.prefix + event.job
         if not self.tracker.logged(name):
@@ -113,6 +113,13 @@ class Watcher:
             summary["fold/accuracy"] = result["correct"] / result["seizures"]
         if event.seconds is not None:
             summary |= {"job/seconds": event.seconds, "job/peak_memory_mb": event.peak_memory_mb}
+            if event.device_memory_mb is not None:
+                summary["job/device_memory_mb"] = event.device_memory_mb
+            summary |= {
+                f"job/{name}_per_second": count / event.seconds
+                for name, count in event.measured.items()
+                if event.seconds
+            }
         tags = (row["sign"], row["stream"], row["model"])
         return {"config": config, "history": _curves(folder / HISTORY), "summary": summary, "tags": tags}
 
