@@ -9,7 +9,7 @@ RUN := OMP_NUM_THREADS=1 $(PYTHON)
 UV := $(shell command -v uv 2>/dev/null || echo $(VENV)-uv/bin/uv)
 export UV_PYTHON_PREFERENCE ?= system
 
-.PHONY: help env env-extraction env-cluster env-dev openmm extract reproduce test test-slow test-openmm lint bench bench-openmm bench-coverage faults lock clean
+.PHONY: help env env-extraction env-use env-cluster env-dev openmm extract reproduce test test-slow test-openmm lint bench bench-openmm bench-coverage faults lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,7 @@ help:  ## this list
 env: $(VENV)/.run  ## the environment of the main job
 env-extraction: $(VENV)/.extraction  ## the same with what reads videos
 env-cluster: $(VENV)/.cluster  ## the same with Ray and submitit (SLURM)
+env-use: $(VENV)/.use  ## the same with what new videos need: extraction, explanation, export
 env-dev: $(VENV)/.dev  ## the same with the tools for tests and lint
 
 $(VENV)-uv/bin/uv:
@@ -61,6 +62,11 @@ $(VENV)/.openmm: requirements/openmm.txt requirements/openmm-nodeps.txt requirem
 		--config-settings-package mmcv:torch=$${facts% *} --config-settings-package mmcv:cuda=$${facts#* } -r requirements/openmm-nodeps.txt
 	@touch $@
 
+$(VENV)/.use: requirements/use.txt requirements/mediapipe.txt $(VENV)/.run
+	$(UV) pip install --quiet --compile-bytecode --python $(PYTHON) --require-hashes -r requirements/use.txt
+	$(UV) pip install --quiet --compile-bytecode --python $(PYTHON) --require-hashes --no-deps -r requirements/mediapipe.txt
+	@touch $@
+
 extract: $(VENV)/.extraction  ## videos to tensors (ARGS="--cohort cohort.csv --cache DIR")
 	@$(RUN) -m seizurelit.extract $(ARGS)
 
@@ -96,10 +102,11 @@ bench-coverage: $(VENV)/.dev  ## coverage of the intervals, type I error of the 
 	$(RUN) -m bench.coverage $(ARGS)
 
 lock: | $(UV)  ## resolve pyproject.toml anew into requirements/*.txt, with hashes
-	$(UV) pip compile --quiet --upgrade --python-version 3.11 --generate-hashes --no-header --constraints requirements/constraints.txt --extra dev --extra extraction --extra movement --extra tune --extra loggers --extra dashboard --output-file requirements/dev.txt pyproject.toml
+	$(UV) pip compile --quiet --upgrade --python-version 3.11 --generate-hashes --no-header --constraints requirements/constraints.txt --extra dev --extra extraction --extra movement --extra tune --extra loggers --extra dashboard --extra explanation --extra onnx --output-file requirements/dev.txt pyproject.toml
 	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --constraints requirements/dev.txt --output-file requirements/run.txt pyproject.toml
 	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --constraints requirements/dev.txt --extra extraction --output-file requirements/extraction.txt pyproject.toml
 	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --constraints requirements/dev.txt --extra cluster --output-file requirements/cluster.txt pyproject.toml
+	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --constraints requirements/dev.txt --extra extraction --extra explanation --extra onnx --output-file requirements/use.txt pyproject.toml
 	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate --no-deps --output-file requirements/mediapipe.txt requirements/mediapipe.in
 	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --constraints requirements/dev.txt --output-file requirements/openmm.txt requirements/openmm.in
 	for name in openmm-nodeps openmm-build; do $(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate --no-deps --output-file requirements/$$name.txt requirements/$$name.in; done

@@ -95,6 +95,7 @@ def parse(parser: Parser, options: type[Options], argv: Sequence[str], *, trains
     Returns:
         The options, and the training settings (the defaults where the door trains nothing).
     """
+    argv = _as_declared(argv, options)
     _check_yaml(argv)
     parsed = parser.parse_args(list(argv))
     if trains:
@@ -103,6 +104,23 @@ def parse(parser: Parser, options: type[Options], argv: Sequence[str], *, trains
         parsed = parser.parse_args(list(argv))
     ready = parser.instantiate(parsed)
     return _pick(ready, options), _pick(ready, Training) if trains else Training()
+
+
+def _as_declared(argv: Sequence[str], options: type[Any]) -> list[str]:
+    """The words with --an-option as --an_option, and a switch that is given without a value as true."""
+    switches = {name for name, kind in get_type_hints(options).items() if kind is bool}
+    words = []
+    for place, word in enumerate(argv):
+        name, equals, value = word.partition("=")
+        if not name.startswith("--"):
+            words.append(word)
+            continue
+        name = name.replace("-", "_").replace("__", "--", 1)
+        following = argv[place + 1].lower() if place + 1 < len(argv) else ""
+        if not equals and name.removeprefix("--") in switches and following not in ("true", "false", "yes", "no"):
+            equals, value = "=", "true"
+        words.append(f"{name}{equals}{value}")
+    return words
 
 
 def _preset_of_this_machine() -> str:

@@ -182,6 +182,15 @@ def plan_from_file(
     return Plan(sign.name, "file", split_seed, _folds(ordered, classes, sign, split_seed, validation_share))
 
 
+def refit_plan(cohort: Cohort, sign: Sign, name: str, *, split_seed: int = 0, validation_share: float = 0.25) -> Plan:
+    """One fold of this name that holds nobody out: to fit on all rated subjects what is given to others.
+
+    Its inner validation subjects are chosen as in any fold, for a setting or a threshold that is.
+    """
+    classes = subject_classes(cohort, sign)
+    return Plan(sign.name, "file", split_seed, _folds({name: ()}, classes, sign, split_seed, validation_share))
+
+
 def subject_classes(cohort: Cohort, sign: Sign) -> dict[str, int]:
     """The class each rated subject counts as when subjects are stratified, in the order of their names.
 

@@ -104,7 +104,7 @@ class FoldDataModule(pl.LightningDataModule):
 
     Args:
         store: all seizures, those of held-out subjects too; they are gathered for scoring alone.
-        fold: who is held out.
+        fold: who is held out; one without training subjects is for scoring alone, with networks from elsewhere.
         training: windows, inputs, augmentation, batch size, balance.
         seed: of order, windows and augmentation.
         inner: hold the validation subjects out of training, and score them instead of the test subjects.
@@ -147,11 +147,11 @@ class FoldDataModule(pl.LightningDataModule):
             raise InputError(msg)
         self.train_indices = store.indices(train)
         self.held_out_indices = store.indices(fold.validation if inner else fold.test)
-        if not len(self.train_indices):
+        if train and not len(self.train_indices):
             msg = f"fold {fold.name}: no training subject has a rated and extracted seizure; extract or ingest more"
             raise InputError(msg)
         self.weights = torch.ones(len(store.seizures))
-        if training.balance:
+        if training.balance and len(self.train_indices):
             subjects = [store.subjects[index] for index in self.train_indices.tolist()]
             self.weights[self.train_indices] = seizure_weights(store.labels[self.train_indices], subjects)
         self._lengths = store.lengths

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,6 +94,7 @@ def load_store(
     subjects: Iterable[str] | None = None,
     guard: Guard | None = None,
     fold: str | None = None,
+    labels: Mapping[str, int] | None = None,
 ) -> SeizureStore:
     """Read all rated seizures of a sign that have the tensors.
 
@@ -108,12 +109,13 @@ def load_store(
         subjects: read these alone; None reads all.
         guard: refuses held-out subjects, for a store that is to hold training data alone.
         fold: take extractions whose weights were fitted in this fold where there are any.
+        labels: class of each seizure to read, in place of the cohort's ratings; any class will do where they are scored alone.
 
     Raises:
         SubjectLeakError: the guard holds out a subject that is asked for, or one that the extraction's weights saw.
         InputError: nothing is there, a file is damaged, or seizures differ in frame rate, joints or features.
     """
-    labels = cohort.labels(sign)
+    labels = cohort.labels(sign) if labels is None else labels
     wanted = None if subjects is None else set(subjects)
     rated = [name for name in labels if wanted is None or cohort.subject_of(name) in wanted]
     if guard is not None:

@@ -55,12 +55,13 @@ class Extraction:
     page: Path | None
 
 
-def extract(options: Extract, say: Callable[[str], None]) -> Extraction:
+def extract(options: Extract, say: Callable[[str], None], *, page: bool = True) -> Extraction:
     """Extract every seizure of a cohort that is not extracted in this way yet.
 
     Args:
         options: what and how.
         say: takes a line for the person who waits.
+        page: write the page to look at.
 
     Raises:
         InputError: the cohort, the options or the weights are unusable; nothing has been done then.
@@ -120,14 +121,14 @@ def extract(options: Extract, say: Callable[[str], None]) -> Extraction:
     errors = _failed(outcome, refused)
     failed = {seizure.name: errors[seizure.name] for seizure in cohort.seizures if seizure.name in errors}
     done = len(outcome.done) + len(outcome.skipped)
-    page, look = None, {}
-    if plan.fold is None:
+    shown, look = None, {}
+    if page and plan.fold is None:
         from seizurelit.extraction.page import findings_of, grave, write_page  # noqa: PLC0415
 
         findings = findings_of(cache)
-        page = write_page(cache, findings, videos, cache.root / FOLDER / "index.html", options.show_faces)
+        shown = write_page(cache, findings, videos, cache.root / FOLDER / "index.html", options.show_faces)
         look = grave(findings)
-    return Extraction(cache.root, done + len(failed), done, len(outcome.skipped), failed, look, page)
+    return Extraction(cache.root, done + len(failed), done, len(outcome.skipped), failed, look, shown)
 
 
 def _backend_of(options: Extract) -> str:

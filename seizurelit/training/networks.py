@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from seizurelit.cohort.skeleton import Skeleton
 from seizurelit.config import Training, teaches
-from seizurelit.data.fold import Batch, FoldDataModule
+from seizurelit.data.fold import Batch
 from seizurelit.models.agcn import Agcn
 from seizurelit.models.tcn import Tcn
 
@@ -17,6 +20,34 @@ def reads(model: str, training: Training) -> tuple[str, ...]:
     own = training.tcn.input if model == "tcn" else "keypoints"
     taught = model == "agcn_kd" and teaches(training)
     return tuple(dict.fromkeys((own, training.tcn.input) if taught else (own,)))
+
+
+class Sizes(Protocol):
+    """What decides how large a network is; a `FoldDataModule` says it of its data, a model file of those it was trained on."""
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """Of the keypoints that the network sees."""
+
+    @property
+    def joints(self) -> int:
+        """V."""
+
+    @property
+    def keypoint_channels(self) -> int:
+        """C of the keypoints."""
+
+    @property
+    def appearance_channels(self) -> int:
+        """D of the appearance features."""
+
+    @property
+    def conditions(self) -> int:
+        """K of what the network is told."""
+
+    @property
+    def classes(self) -> int:
+        """Of the sign."""
 
 
 class WindowNetwork(nn.Module):
@@ -34,12 +65,13 @@ class WindowNetwork(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Window logits (B, W, K)."""
-        x, mask = self._read(batch)
+        x, mask = self.read(batch)
         b, w = x.shape[:2]
         logits: Tensor = self.network(x.flatten(0, 1), mask.flatten(0, 1))
         return logits.view(b, w, -1)
 
-    def _read(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def read(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What the plain network is given of a batch: (B, W, C, T, V) or (B, W, D, T), and the mask (B, W, T) of real frames."""
         x, mask = (
             (batch.appearance, batch.appearance_mask)
             if self.modality == "appearance"
@@ -60,13 +92,13 @@ class WindowNetwork(nn.Module):
         return torch.cat([x, told], dim=2), mask
 
 
-def build_network(model: str, training: Training, data: FoldDataModule) -> WindowNetwork:
-    """The untrained network of a model, sized for a fold's data.
+def build_network(model: str, training: Training, data: Sizes) -> WindowNetwork:
+    """The untrained network of a model, sized for its data.
 
     Args:
         model: agcn, tcn or agcn_kd.
         training: widths and switches.
-        data: tells channels, joints, skeleton and classes.
+        data: a fold's data, or whatever else tells channels, joints, skeleton and classes.
     """
     if model == "tcn":
         modality = training.tcn.input

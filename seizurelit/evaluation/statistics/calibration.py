@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -56,8 +59,69 @@ def cross_fitted(cases: Cases, method: Literal["platt", "temperature"] = "platt"
     return dataclasses.replace(cases, probabilities=found)
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """A calibration in numbers that can be handed over: the softmax of slope · log score + bias.
+
+    Attributes:
+        method: platt or temperature.
+        slope: of the log scores; 1 / T for a temperature.
+        bias: (K,) added to them; 0 for a temperature.
+        subjects: how many it was fitted on.
+        seizures: likewise.
+    """
+
+    method: Literal["platt", "temperature"]
+    slope: float
+    bias: tuple[float, ...]
+    subjects: int
+    seizures: int
+
+    def apply(self, scores: Floats) -> Floats:
+        """(…, K) calibrated scores of (…, K) scores that sum to 1; never decreasing in a class's own, as the slope is above 0."""
+        logs = np.log(np.asarray(scores, dtype=float).clip(_SMALLEST))
+        return np.asarray(special.softmax(self.slope * logs + np.asarray(self.bias), axis=-1), dtype=float)
+
+
+def fitted(scores: Floats, labels: Ints, subjects: Sequence[str]) -> Calibration | None:
+    """The calibration that these seizures' out-of-fold scores ask for; Platt's for two classes, a temperature for more.
+
+    Args:
+        scores: (n, K), that sum to 1.
+        labels: (n,).
+        subjects: whose each is; every subject counts alike.
+
+    Returns:
+        None where there is nothing to calibrate by: one class alone, or scores that do not rise with the label.
+    """
+    classes = scores.shape[1] if scores.ndim == 2 else 0
+    if classes < 2 or len(np.unique(labels)) < 2:
+        return None
+    logs = np.log(np.asarray(scores, dtype=float).clip(_SMALLEST))
+    count = Counter(subjects)
+    weights = np.array([1 / count[subject] for subject in subjects])
+    weights *= len(weights) / weights.sum()
+    if classes > 2:
+        slope, bias = 1 / _temperature_of(logs, labels, weights), (0.0,) * classes
+        return Calibration("temperature", slope, bias, len(count), len(labels))
+    model, centre, spread = _platt_of(logs, labels, weights)
+    slope = float(model.coef_[0, 0]) / spread
+    if slope <= 0:
+        return None
+    return Calibration("platt", slope, (0.0, float(model.intercept_[0]) - slope * centre), len(count), len(labels))
+
+
 def _platt(logs: Floats, labels: Ints, weights: Floats, new: Floats) -> Floats:
-    """(m, 2) of new log scores. J. Platt, Probabilistic outputs for support vector machines (1999), equation 5."""
+    """(m, 2) of new log scores."""
+    fitted, centre, spread = _platt_of(logs, labels, weights)
+    return np.asarray(fitted.predict_proba(((new[:, 1] - new[:, 0])[:, None] - centre) / spread), dtype=float)
+
+
+def _platt_of(logs: Floats, labels: Ints, weights: Floats) -> tuple[LogisticRegression, float, float]:
+    """The regression on standardised log odds, their mean and their spread.
+
+    J. Platt, Probabilistic outputs for support vector machines (1999), equation 5.
+    """
     odds = logs[:, 1] - logs[:, 0]
     positive = float((labels == 1).sum())
     negative = len(labels) - positive
@@ -69,18 +133,23 @@ def _platt(logs: Floats, labels: Ints, weights: Floats, new: Floats) -> Floats:
     fitted.fit(
         (twice - centre) / spread, truth, sample_weight=np.concatenate([weights * targets, weights * (1 - targets)])
     )
-    return np.asarray(fitted.predict_proba(((new[:, 1] - new[:, 0])[:, None] - centre) / spread), dtype=float)
+    return fitted, float(centre), spread
 
 
 def _temperature(logs: Floats, labels: Ints, weights: Floats, new: Floats) -> Floats:
-    """(m, K) of new log scores. C. Guo et al., On calibration of modern neural networks, ICML 2017, section 4.2."""
+    """(m, K) of new log scores."""
+    return np.asarray(special.softmax(new / _temperature_of(logs, labels, weights), axis=1), dtype=float)
+
+
+def _temperature_of(logs: Floats, labels: Ints, weights: Floats) -> float:
+    """C. Guo et al., On calibration of modern neural networks, ICML 2017, section 4.2."""
 
     def loss(log_temperature: float) -> float:
         shares = special.log_softmax(logs / math.exp(log_temperature), axis=1)
         return -float(np.average(shares[np.arange(len(labels)), labels], weights=weights))
 
     best = optimize.minimize_scalar(loss, bounds=_LOG_TEMPERATURES, method="bounded")
-    return np.asarray(special.softmax(new / math.exp(best.x), axis=1), dtype=float)
+    return math.exp(best.x)
 
 
 def expected_calibration_error(decisions: Decisions, bins: int = 10) -> Score:
