@@ -60,13 +60,14 @@ class Plan:
 
     Attributes:
         sign: whose rated subjects are parted.
-        kind: loso holds each subject out once; file took the folds from a CSV file.
+        kind: loso holds each subject out once; file took the folds from a CSV file; external holds all of a cohort out at once,
+            for networks that were trained on another.
         split_seed: decides the inner validation subjects, and nothing else.
         folds: in the order of their names.
     """
 
     sign: str
-    kind: Literal["loso", "file"]
+    kind: Literal["loso", "file", "external"]
     split_seed: int
     folds: tuple[Fold, ...]
 

@@ -724,6 +724,8 @@ def table_title(table: Table) -> str:
         if kinds == {"loso"}
         else "Folds from a file"
         if kinds == {"file"}
+        else "A cohort that the networks had never seen"
+        if kinds == {"external"}
         else "Out-of-fold predictions"
     )
     return f"{plan}, scores pooled over seizures"

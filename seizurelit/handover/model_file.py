@@ -37,7 +37,7 @@ from seizurelit.training.networks import WindowNetwork, build_network
 SCHEMA = 1
 _KEY = "seizurelit_model"
 _LONGEST_HEADER = 64 * 2**20
-_MARK = "the key of this model file"
+MARK = "the key of this model file"
 # More than any model of ours has; what a file says beyond is not believed.
 _LARGEST = {
     "tcn.levels": 32,
@@ -78,7 +78,7 @@ def write_model(path: Path, ensemble: Ensemble, key: bytes, **more: Any) -> str:
         "research_use": RESEARCH_USE,
         "stand_in": ensemble.stand_in,
         "origin": dict(ensemble.origin),
-        "key_mark": pseudonym(_MARK, key),
+        "key_mark": pseudonym(MARK, key),
         "subjects": sorted(pseudonym(name, key) for name in ensemble.subjects),
         "sources": {
             pseudonym(source, key): pseudonym(subject, key) for source, subject in sorted(ensemble.sources.items())
