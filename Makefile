@@ -9,7 +9,7 @@ RUN := OMP_NUM_THREADS=1 $(PYTHON)
 UV := $(shell command -v uv 2>/dev/null || echo $(VENV)-uv/bin/uv)
 export UV_PYTHON_PREFERENCE ?= system
 
-.PHONY: help env env-extraction env-use env-cluster env-dev openmm extract reproduce test test-slow test-openmm lint bench bench-openmm bench-coverage faults lock clean
+.PHONY: help env env-extraction env-use env-cluster env-dev openmm extract reproduce test test-slow test-openmm lint bench bench-openmm bench-coverage faults fuzz lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -97,6 +97,9 @@ bench-openmm: $(VENV)/.openmm  ## frames a second of OpenMMLab through our backe
 
 faults: $(VENV)/.dev  ## faults drawn at random into real runs (ARGS="--draws 200 --seed 0")
 	$(RUN) -m bench.faults $(ARGS)
+
+fuzz: $(VENV)/.dev  ## damaged and hostile files: one line each, never a traceback
+	$(RUN) -m bench.fuzz $(ARGS)
 
 bench-coverage: $(VENV)/.dev  ## coverage of the intervals, type I error of the tests, on simulated cohorts
 	$(RUN) -m bench.coverage $(ARGS)

@@ -60,3 +60,22 @@ def door(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def handed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """cache, run and model of a small stand-in cohort, and the key that they were exported under."""
+    from bench.small import small_model
+
+    folder = tmp_path_factory.mktemp("handed")
+    key = folder / "key"
+    before = os.environ.get("SEIZURELIT_KEY_FILE")
+    os.environ["SEIZURELIT_KEY_FILE"] = str(key)
+    try:
+        cache, run, model = small_model(folder)
+    finally:
+        if before is None:
+            del os.environ["SEIZURELIT_KEY_FILE"]
+        else:
+            os.environ["SEIZURELIT_KEY_FILE"] = before
+    return {"cache": cache, "run": run, "model": model, "key": key}

@@ -318,7 +318,7 @@ def _header(path: Path) -> _Header:
         raise CacheError(msg) from None
     except CacheError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _broken(path, f"its header is not one of ours: {error}") from None
     header = _Header(metadata, sha256, key)
     _headers[state] = header

@@ -91,6 +91,19 @@ class Metadata:
         if value["schema"] != SCHEMA or set(value) != known:
             msg = f"schema {value['schema']!r} where this version reads {SCHEMA}"
             raise TypeError(msg)
+        text, number = str, (int, float)
+        kinds: Mapping[str, Any] = {
+            **dict.fromkeys(("seizure", "subject", "stream", "source_digest", "extractor", "extractor_digest"), text),
+            **{"fps": number, "appearance_fps": (*number, type(None)), "weights_digest": (text, type(None))},
+            **{"subjects_seen": list, "stand_in": bool, "facts": Mapping},
+        }
+        for name, kind in kinds.items():
+            if not isinstance(value[name], kind) or (isinstance(value[name], bool) and kind is not bool):
+                msg = f"{name} is {value[name]!r}"
+                raise TypeError(msg)
+        if not all(isinstance(subject, str) for subject in value["subjects_seen"]):
+            msg = "subjects_seen are not texts"
+            raise TypeError(msg)
         skeleton = None if value["skeleton"] is None else Skeleton.from_json(value["skeleton"])
         return cls(**{**value, "skeleton": skeleton, "subjects_seen": tuple(value["subjects_seen"])})
 

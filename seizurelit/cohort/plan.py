@@ -254,6 +254,6 @@ def load_plans(path: Path) -> dict[str, Plan]:
     except FileNotFoundError:
         msg = f"{path}: does not exist; give the folder of a run"
         raise InputError(msg) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         msg = f"{path}: is no plan of folds ({error}); take it from a backup, or start the run in a new folder"
         raise InputError(msg) from None

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -32,7 +32,7 @@ from seizurelit.handover.likeness import statistics_of, unlikeness
 from seizurelit.handover.model_file import MARK, read_header, read_model, rewrite_model
 from seizurelit.tracking.pseudonyms import pseudonym, read_key
 
-EXTERNAL = "external"
+EXTERNAL: Literal["external"] = "external"
 SHIFT = "shift.csv"
 FEWEST_SUBJECTS = 10
 """With fewer, or fewer than three of a class, a calibration is not called one that makes probabilities."""
@@ -96,7 +96,9 @@ def evaluate(
             [cohort.subject_of(name) for name in names],
         )
         if found is not None:
-            calibrations[row.name] = (found, f"a cohort of {found.subjects} subjects and {found.seizures} seizures")
+            unchecked = "; under another key, so that it could not be checked that none was trained on" if notes else ""
+            on = f"a cohort of {found.subjects} subjects and {found.seizures} seizures{unchecked}"
+            calibrations[row.name] = (found, on)
     for name, plan in plans.items():
         frames.append(always_positive(cohort, cohort.sign(name), plan))
     predictions = pool(frames)

@@ -14,7 +14,7 @@ from seizurelit.cache.store import Cache
 from seizurelit.cohort.files import write_whole
 from seizurelit.cohort.manifest import Cohort
 from seizurelit.cohort.plan import Plan, load_plans, loso_plan, plan_from_file, save_plans
-from seizurelit.config import Training, digest, training_from_json
+from seizurelit.config import Training, check, digest, training_from_json
 from seizurelit.errors import InputError
 
 WEIGHTS = "weights.safetensors"
@@ -174,17 +174,24 @@ def load_run(folder: Path) -> Run:
         InputError: no run is there.
     """
     config = _read(folder / "config.json")
-    where, identity = config["where"], config["identity"]
-    setup = Setup(
-        cache=Path(where["cache"]),
-        cohort=Path(where["cohort"]) if where["cohort"] else None,
-        folds=Path(where["folds"]) if where["folds"] else None,
-        split_seed=identity["split_seed"],
-        training=training_from_json(identity["training"]),
-        preset=config["preset"],
-        device=identity["device"],
-    )
-    return Run(folder, setup, config["run_id"], config["stand_in"])
+    try:
+        where, identity = config["where"], config["identity"]
+        setup = Setup(
+            cache=Path(where["cache"]),
+            cohort=Path(where["cohort"]) if where["cohort"] else None,
+            folds=Path(where["folds"]) if where["folds"] else None,
+            split_seed=int(identity["split_seed"]),
+            training=training_from_json(identity["training"]),
+            preset=str(config["preset"]),
+            device=str(identity["device"]),
+        )
+        run_id, stand_in = str(config["run_id"]), bool(config["stand_in"])
+        check(setup.training)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        why = error.faults[0] if isinstance(error, InputError) else " ".join(f"{type(error).__name__} {error}".split())
+        msg = f"{folder / 'config.json'}: is not what a run wrote ({why[:200]}); restore it, or run again in a new folder"
+        raise InputError(msg) from None
+    return Run(folder, setup, run_id, stand_in)
 
 
 def require_same_cache(run: Run) -> None:
@@ -215,9 +222,12 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         msg = f"{path}: no such file, so {path.parent} holds no run; give the folder that fit or reproduce printed"
         raise InputError(msg) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         msg = f"{path}: cannot be read ({error}); remove {path.parent} and run again"
         raise InputError(msg) from None
+    if not isinstance(content, dict):
+        msg = f"{path}: holds no configuration of a run; remove {path.parent} and run again"
+        raise InputError(msg)
     return content
 
 

@@ -1,0 +1,40 @@
+"""A cache, a run and a model file that take seconds to make, for what needs real ones of any size."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from seizurelit.synthetic.options import StandIn
+from seizurelit.synthetic.write import synthesize
+
+QUICK = (
+    *("--windows.frames", "25", "--windows.per_seizure", "1", "--windows.stride", "25", "--optimiser.epochs", "2"),
+    *("--preset", "fast", "--tcn.levels", "2", "--tcn.channels", "8", "--wandb", "off", "--workers", "1"),
+)
+
+
+def small_run(folder: Path) -> tuple[Path, Path]:
+    """A stand-in cohort of eight subjects and a run of all three models of pose: (cache, run)."""
+    cache, run = folder / "cache", folder / "run"
+    synthesize(StandIn(subjects=8, min_seconds=4, max_seconds=6, appearance_dim=8), cache)
+    _door("fit", "--stream", "pose", "--cache", str(cache), "--out", str(run), *QUICK)
+    return cache, run
+
+
+def small_model(folder: Path) -> tuple[Path, Path, Path]:
+    """As `small_run`, and an exported model file of it without ONNX: (cache, run, model)."""
+    cache, run = small_run(folder)
+    out = folder / "exported"
+    _door("export", str(run), "--out", str(out), "--consent-recorded", "--onnx", "false", "--workers", "1")
+    return cache, run, out / "model.safetensors"
+
+
+def _door(name: str, *arguments: str) -> None:
+    command = [sys.executable, "-m", f"seizurelit.{name}", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
