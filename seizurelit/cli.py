@@ -174,7 +174,13 @@ def run_door(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = 
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] == __name__.split(".")[0]:
             raise
-        print(f"error: {error.name} is not installed; `make env-extraction` installs what videos need", file=sys.stderr)
+        later = (error.name or "").split(".")[0] in ("captum", "onnx", "onnxruntime", "onnxscript")
+        remedy = (
+            "`make env-use` installs what predictions need"
+            if later
+            else "`make env-extraction` installs what videos need"
+        )
+        print(f"error: {error.name} is not installed; {remedy}", file=sys.stderr)
         code = 2
     except BrokenPipeError:
         code = 1

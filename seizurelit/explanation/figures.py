@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float64]
 
 # Okabe and Ito's colours (2008), and a sequential scale of one hue that prints in grey.
 _MAP, _RANDOM, _BONE, _INK = "#0072B2", "#999999", "#c8c8c8", "#222222"
-_STRONGEST = 12
+_STRONGEST = 15
 _MOST_COLUMNS = 100
 
 
@@ -135,10 +135,12 @@ def graph(adjacency: Floats, skeleton: Skeleton, places: Floats, label: str, *, 
         strength = np.abs(matrix)
         np.fill_diagonal(strength, 0)
         most = float(strength.max()) or 1.0
-        order = np.argsort(-strength, axis=None)[:_STRONGEST]
+        pairs = np.triu(np.maximum(strength, strength.T))
+        order = np.argsort(-pairs, axis=None)[:_STRONGEST]
         for source, target in (np.unravel_index(place, strength.shape) for place in reversed(order)):
-            weight = float(strength[source, target]) / most
-            colour = _MAP if matrix[source, target] > 0 else "#D55E00"
+            weight = float(pairs[source, target]) / most
+            stronger = (source, target) if strength[source, target] >= strength[target, source] else (target, source)
+            colour = _MAP if matrix[stronger] > 0 else "#D55E00"
             body.append(_line(at[source], at[target], colour, 0.5 + 2.5 * weight, 0.25 + 0.75 * weight))
         into = strength.sum(axis=1)
         size = into / (float(into.max()) or 1.0)
@@ -197,4 +199,4 @@ def deletion(
         f'<text x="40" y="{foot:g}" font-size="8">score of the class that was named, against the share of joints and times; blue: '
         "in the map’s order, grey: in random order</text>"
     )
-    return _svg(40 + 2 * (side + gap), foot + 6, label, body, stand_in=stand_in)
+    return _svg(560, foot + 6, label, body, stand_in=stand_in)

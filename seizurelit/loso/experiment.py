@@ -189,7 +189,9 @@ def load_run(folder: Path) -> Run:
         check(setup.training)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         why = error.faults[0] if isinstance(error, InputError) else " ".join(f"{type(error).__name__} {error}".split())
-        msg = f"{folder / 'config.json'}: is not what a run wrote ({why[:200]}); restore it, or run again in a new folder"
+        msg = (
+            f"{folder / 'config.json'}: is not what a run wrote ({why[:200]}); restore it, or run again in a new folder"
+        )
         raise InputError(msg) from None
     return Run(folder, setup, run_id, stand_in)
 
@@ -218,7 +220,7 @@ def identity_of(folder: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         msg = f"{path}: no such file, so {path.parent} holds no run; give the folder that fit or reproduce printed"
         raise InputError(msg) from None
@@ -228,7 +230,8 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         msg = f"{path}: holds no configuration of a run; remove {path.parent} and run again"
         raise InputError(msg)
-    return content
+    found: dict[str, Any] = content
+    return found
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

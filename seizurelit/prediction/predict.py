@@ -23,7 +23,7 @@ from seizurelit.handover.ensemble import Ensemble, Floats, RowModel
 from seizurelit.handover.model_file import read_model
 from seizurelit.handover.of_run import ensemble_of_run
 from seizurelit.prediction.options import Predict
-from seizurelit.prediction.scoring import Known, Spoken, known_subject, member_names, speak, spread
+from seizurelit.prediction.scoring import Known, Spoken, explained, known_subject, member_names, speak, spread
 from seizurelit.prediction.videos import Extracted, NewVideo, extract_videos, find_videos
 from seizurelit.tracking.wandb_runs import STAND_IN
 
@@ -330,7 +330,8 @@ def _grounds(one: Spoken) -> dict[str, Any] | None:
         return None
     found = one.attribution
     return {
-        "method": "integrated gradients from nothing seen, mean over the ensemble",
+        "method": "integrated gradients from nothing seen",
+        "members": len(explained(one.row)),
         "for_class": one.row.classes[one.target],
         "seconds": found.seconds,
         "names": list(found.names),

@@ -20,8 +20,8 @@ from seizurelit.handover.of_run import without_subject
 from seizurelit.prediction.judging import Judgement, judge, judged_windows
 from seizurelit.tracking.pseudonyms import pseudonym, read_key
 
-MOST_EXPLAINED = 19
-"""Members whose attributions are averaged; of a larger ensemble every n-th."""
+MOST_EXPLAINED = 5
+"""Members whose attributions are averaged; of a larger ensemble every n-th, as the time goes with their number."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def speak(
 
 def grounds(row: RowModel, store: SeizureStore, target: int) -> Attribution:
     """The mean attribution over the ensemble's members, or over every n-th of many."""
-    members = list(row.members)[:: -(-len(row.members) // MOST_EXPLAINED)]
+    members = explained(row)
     parts: list[tuple[int, Attribution]] = []
     for training, group in by_settings(members):
         data = new_data(store, training)
@@ -151,6 +151,11 @@ def grounds(row: RowModel, store: SeizureStore, target: int) -> Attribution:
     values = sum(np.pad(one.values, ((0, longest - len(one.values)), (0, 0))) * (count / total) for count, one in parts)
     margin = sum(one.margin * count for count, one in parts) / total
     return Attribution(parts[0][1].names, BIN, np.asarray(values, dtype=float), margin)
+
+
+def explained(row: RowModel) -> list[Member]:
+    """The members whose attributions are averaged."""
+    return list(row.members)[:: -(-len(row.members) // MOST_EXPLAINED)]
 
 
 def spread(members: Floats) -> dict[str, Any]:
