@@ -376,7 +376,7 @@ def test_a_folder_without_videos_is_refused(tmp_path):
     [
         (errno.EACCES, 2, "error: /data/cache: Permission denied; check the path"),
         (errno.EROFS, 2, "error: /data/cache: Read-only file system; check the path"),
-        (errno.ENOSPC, 1, "error: the disk is full; make room"),
+        (errno.ENOSPC, 1, "error: /data/cache: the disk is full; make room"),
     ],
 )
 def test_what_the_disk_refuses_is_one_line(capsys, number, code, says):
