@@ -55,7 +55,8 @@ class Inputs:
     """What of the keypoints the network is given.
 
     Attributes:
-        features: any of joint, bone (child minus parent) and motion (next frame minus this one), stacked as channels.
+        features: any of joint, bone (child minus parent), motion (next frame minus this one) and displacement (joint minus its
+            mean over the window, which takes a person's own posture away), stacked as channels.
         confidence: append the confidence as a channel; where it is 0 the joint is missing and its coordinates are 0.
         root: none leaves the root where it is; velocity appends its velocity, in unit lengths a second, to every joint;
             path lets the root joint carry its path from the start of the clip, which centring has taken away.
@@ -64,16 +65,18 @@ class Inputs:
         side: mirror each clip so that the right side is the one that moves more; for movements of either side.
         facing: turn each clip about the vertical axis until its median shoulder or hip line lies along x (3D skeletons only).
         dimensions: 3 keeps what the skeleton has; 2 takes the depth of 3D keypoints away, so that they are seen from the front.
+        without: joints that are taken as missing everywhere, such as those that a tracker finds badly.
         condition: column of the cohort that every model is told, as constant one-hot channels (an exercise, a camera).
     """
 
-    features: tuple[Literal["joint", "bone", "motion"], ...] = ("joint",)
+    features: tuple[Literal["joint", "bone", "motion", "displacement"], ...] = ("joint",)
     confidence: bool = True
     root: Literal["none", "velocity", "path"] = "none"
     proportions: Literal["own", "standard"] = "own"
     side: bool = False
     facing: bool = False
     dimensions: Literal[3, 2] = 3
+    without: tuple[str, ...] = ()
     condition: str | None = None
 
 
@@ -122,10 +125,13 @@ class Tcn:
     Attributes:
         input: appearance features, or the stream's keypoints for cohorts without any appearance.
         channels: width of every level.
-        levels: residual blocks, with dilations 1, 2, 4, …
+        levels: residual blocks, with dilations 1, 2, 4, …; 0 pools the input itself, without any convolution.
         kernel: frames a convolution sees.
         dropout: after every convolution.
         input_norm: batch normalisation of the input, for features or channels of unlike scales.
+        pool: over a window's frames, the mean, or the mean beside the standard deviation or the maximum of each channel.
+        by_condition: with inputs.condition, normalise the pooled features for each condition by itself, and classify them by a
+            shared layer and a classifier of each condition.
     """
 
     input: Literal["appearance", "keypoints"] = "appearance"
@@ -134,6 +140,8 @@ class Tcn:
     kernel: int = 3
     dropout: float = 0.2
     input_norm: bool = False
+    pool: Literal["mean", "mean_std", "mean_max"] = "mean"
+    by_condition: bool = False
 
 
 @dataclass(frozen=True)
@@ -379,7 +387,12 @@ def check(training: Training) -> None:
         ),
         "agcn.dropout": (t.agcn.dropout, 0 <= t.agcn.dropout < 1, "0 to below 1"),
         "tcn.channels": (t.tcn.channels, t.tcn.channels >= 1, "1 or more"),
-        "tcn.levels": (t.tcn.levels, t.tcn.levels >= 1, "1 or more"),
+        "tcn.levels": (t.tcn.levels, t.tcn.levels >= 0, "0 or more"),
+        "tcn.by_condition": (
+            t.tcn.by_condition,
+            not t.tcn.by_condition or t.inputs.condition,
+            "--inputs.condition as well",
+        ),
         "tcn.kernel": (t.tcn.kernel, t.tcn.kernel >= 1 and t.tcn.kernel % 2 == 1, "an odd number"),
         "tcn.dropout": (t.tcn.dropout, 0 <= t.tcn.dropout < 1, "0 to below 1"),
         "distillation.alpha": (t.distillation.alpha, 0 <= t.distillation.alpha <= 1, "0 to 1"),

@@ -112,7 +112,7 @@ class FoldDataModule(pl.LightningDataModule):
     Raises:
         SubjectLeakError: a subject to train on, or one that the extraction's weights saw, is held out.
         InputError: nothing to train on, flips of classes that name a side, a stride that skips frames, the root's path
-            or standard proportions where there are none.
+            or standard proportions where there are none, a joint to leave out that is none.
     """
 
     def __init__(self, store: SeizureStore, fold: Fold, training: Training, *, seed: int, inner: bool = False) -> None:
@@ -144,6 +144,10 @@ class FoldDataModule(pl.LightningDataModule):
             msg = (
                 f"--inputs.proportions standard: {bones.name} is 2D or states no lengths of bones; leave the option out"
             )
+            raise InputError(msg)
+        unknown = [] if bones is None else [name for name in training.inputs.without if name not in bones.joints]
+        if bones is not None and unknown:
+            msg = f"--inputs.without: {', '.join(unknown)} is no joint of {bones.name}; its joints are {', '.join(bones.joints)}"
             raise InputError(msg)
         self.train_indices = store.indices(train)
         self.held_out_indices = store.indices(fold.validation if inner else fold.test)
@@ -310,6 +314,9 @@ class FoldDataModule(pl.LightningDataModule):
         speed = drawn.speed if drawn is not None and training.augmentation.speed > 0 else None
         clock = _Clock.of(index, starts, speed, frames=windows.frames, step=windows.step, offsets=store.offsets)
         keypoints, confidence = clock.keypoints(store.keypoints, store.confidence)
+        if inputs.without:
+            kept = torch.tensor([name not in inputs.without for name in skeleton.joints])
+            keypoints, confidence = keypoints * kept.unsqueeze(-1), confidence * kept
         root = None if store.root is None else clock.read(store.root)
         keypoints, path = normalise(keypoints, confidence > 0, root, skeleton)
         if inputs.dimensions == 2:

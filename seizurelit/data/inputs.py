@@ -1,4 +1,4 @@
-"""The channels that a keypoint network sees: joint, bone, motion, the root's path or velocity, confidence."""
+"""The channels that a keypoint network sees: joint, bone, motion, displacement, the root's path or velocity, confidence."""
 
 from __future__ import annotations
 
@@ -49,6 +49,21 @@ def motion(keypoints: Tensor, seen: Tensor) -> Tensor:
     both = seen[..., 1:, :] & seen[..., :-1, :]
     step = (keypoints[..., 1:, :, :] - keypoints[..., :-1, :, :]) * both.unsqueeze(-1)
     return torch.cat([step, torch.zeros_like(keypoints[..., :1, :, :])], dim=-3)
+
+
+def displacement(keypoints: Tensor, seen: Tensor) -> Tensor:
+    """Each joint minus its mean over the frames of the window in which it is seen; 0 where it is missing.
+
+    Args:
+        keypoints: (…, T, V, C), 0 where missing.
+        seen: (…, T, V), false in padding.
+
+    Returns:
+        (…, T, V, C).
+    """
+    weight = seen.unsqueeze(-1).to(keypoints.dtype)
+    mean = (keypoints * weight).sum(-3, keepdim=True) / weight.sum(-3, keepdim=True).clamp(min=1)
+    return (keypoints - mean) * weight
 
 
 def velocity(path: Tensor, real: Tensor, fps: float) -> Tensor:
@@ -103,8 +118,10 @@ def keypoint_channels(
             stack.append(placed)
         elif feature == "bone":
             stack.append(bones(keypoints, seen, skeleton))
-        else:
+        elif feature == "motion":
             stack.append(motion(placed, seen))
+        else:
+            stack.append(displacement(placed, seen))
     if inputs.root == "velocity":
         stack.append(velocity(path, real, fps).unsqueeze(-2).expand(-1, -1, -1, V, -1))
     if inputs.confidence:

@@ -6,6 +6,9 @@ A padded frame is 0 before every convolution and takes no part in the pooling: a
 
 from __future__ import annotations
 
+from typing import Literal
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
@@ -40,6 +43,47 @@ class Level(nn.Module):
         return y if mask is None else y * mask
 
 
+class ConditionNorm(nn.Module):
+    """Normalise pooled features by running statistics of each condition, which single batches have too few windows to tell.
+
+    In training as in evaluation the running statistics are used; training renews them first. They are the mean and variance over
+    all windows of a condition so far, and once there are more, over about the last `span`.
+
+    Args:
+        features: F.
+        conditions: K; a window of no condition has statistics of its own.
+        span: windows.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    seen: Tensor
+
+    def __init__(self, features: int, conditions: int, span: int = 100) -> None:
+        super().__init__()
+        self.span = span
+        self.register_buffer("mean", torch.zeros(conditions + 1, features))
+        self.register_buffer("variance", torch.ones(conditions + 1, features))
+        self.register_buffer("seen", torch.zeros(conditions + 1, 1))
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """(N, F) of conditions (N, K), one-hot or 0 throughout, to (N, F)."""
+        slots = torch.cat([condition, 1 - condition.sum(1, keepdim=True)], dim=1)
+        if self.training:
+            self._renew(x.detach(), slots)
+        return ((x - slots @ self.mean) * (slots @ self.variance + 1e-6).rsqrt()).clamp(-5, 5)
+
+    def _renew(self, x: Tensor, slots: Tensor) -> None:
+        count = slots.sum(0).unsqueeze(1)
+        mean = slots.T @ x / count.clamp(min=1)
+        variance = slots.T @ (x - slots @ mean).square() / count.clamp(min=1)
+        self.seen += count
+        share = count / torch.maximum(self.seen.clamp(max=self.span), count).clamp(min=1)
+        step = mean - self.mean
+        self.variance.copy_(torch.lerp(self.variance, variance, share) + share * (1 - share) * step.square())
+        self.mean += share * step
+
+
 class Tcn(nn.Module):
     """Windows of features to logits.
 
@@ -47,10 +91,14 @@ class Tcn(nn.Module):
         in_channels: D.
         classes: number of classes.
         channels: width of every level.
-        levels: residual blocks, with dilations 1, 2, 4, …
+        levels: residual blocks, with dilations 1, 2, 4, …; 0 pools the input itself, without any convolution.
         kernel: frames that a convolution sees; odd.
         dropout: after every convolution.
         input_norm: normalise each feature over the batch's real frames first, for features of unlike scales.
+        pool: mean over real frames, or beside it the standard deviation (statistics pooling, Snyder et al., 2018) or the
+            maximum of each channel.
+        conditions: K; above 0 the network is told a condition apart from its features, has a second layer of `channels` after the
+            pooling, before which features are normalised by condition, and a classifier for each.
 
     Example:
         >>> import torch
@@ -69,6 +117,8 @@ class Tcn(nn.Module):
         dropout: float = 0.2,
         *,
         input_norm: bool = False,
+        pool: Literal["mean", "mean_std", "mean_max"] = "mean",
+        conditions: int = 0,
     ) -> None:
         super().__init__()
         if kernel % 2 == 0:
@@ -79,7 +129,16 @@ class Tcn(nn.Module):
             Level(in_channels if level == 0 else channels, channels, kernel, 2**level, dropout)
             for level in range(levels)
         )
-        self.classifier = nn.Linear(channels, classes)
+        self.pool = pool
+        self.classes = classes
+        width = (channels if levels else in_channels) * (1 if pool == "mean" else 2)
+        self.condition_norm: ConditionNorm | None = None
+        if conditions:
+            self.condition_norm = ConditionNorm(width, conditions)
+            self.hidden = nn.Sequential(nn.Linear(width + conditions, channels), nn.ReLU(), nn.Dropout(dropout))
+            self.pooled_dropout = nn.Dropout(dropout)
+            width = channels
+        self.classifier = nn.Linear(width, classes * max(conditions, 1))
 
     def features(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """The pooled features before the classifier.
@@ -89,14 +148,14 @@ class Tcn(nn.Module):
             mask: (N, T), true for a real frame; None where all are.
 
         Returns:
-            (N, channels): the mean over real frames.
+            (N, channels), the mean over real frames; (N, 2·channels) where another statistic stands beside it.
         """
         if mask is None or bool(mask.all()):
             if self.input_norm is not None:
                 x = self.input_norm(x)
             for level in self.levels:
                 x = level(x, None)
-            return x.mean(2)
+            return self._pooled(x, x.mean(2), None)
         real = (mask != 0).unsqueeze(1)
         x = x.masked_fill(~real, 0)  # not a product: the padding may hold NaN
         if self.input_norm is not None:
@@ -105,17 +164,39 @@ class Tcn(nn.Module):
         weight = real.to(x.dtype)
         for level in self.levels:
             x = level(x, weight)
-        return x.sum(2) / weight.sum(2).clamp(min=1)
+        return self._pooled(x, x.sum(2) / weight.sum(2).clamp(min=1), weight)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def _pooled(self, x: Tensor, mean: Tensor, weight: Tensor | None) -> Tensor:
+        """The mean (N, C) of (N, C, T) and the statistic beside it; `weight` (N, 1, T) is 1 for a real frame."""
+        if self.pool == "mean":
+            return mean
+        if self.pool == "mean_max":  # the levels end in a ReLU, and padding is 0
+            return torch.cat([mean, x.amax(2)], dim=1)
+        squares = (x - mean.unsqueeze(2)).square()
+        variance = squares.mean(2) if weight is None else (squares * weight).sum(2) / weight.sum(2).clamp(min=1)
+        return torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)  # the gradient of a root is finite above 0
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         """Logits of each window.
 
         Args:
             x: (N, D, T).
             mask: (N, T), true for a real frame; None where all are.
+            condition: (N, K), one-hot or 0 throughout, for a network with conditions.
 
         Returns:
-            (N, classes).
+            (N, classes); 0 for a window of no condition.
+
+        Raises:
+            ValueError: a network with conditions is told none.
         """
-        logits: Tensor = self.classifier(self.features(x, mask))
-        return logits
+        pooled = self.features(x, mask)
+        if self.condition_norm is None:
+            logits: Tensor = self.classifier(pooled)
+            return logits
+        if condition is None:
+            msg = "a network with conditions needs the condition of each window"
+            raise ValueError(msg)
+        pooled = self.pooled_dropout(self.condition_norm(pooled, condition))
+        every = self.classifier(self.hidden(torch.cat([pooled, condition], dim=1)))
+        return torch.einsum("nkc,nk->nc", every.view(len(x), -1, self.classes), condition)

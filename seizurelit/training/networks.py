@@ -62,12 +62,16 @@ class WindowNetwork(nn.Module):
         super().__init__()
         self.network = network
         self.modality = modality
+        self._apart = isinstance(network, Tcn) and network.condition_norm is not None
 
     def forward(self, batch: Batch) -> Tensor:
         """Window logits (B, W, K)."""
         x, mask = self.read(batch)
         b, w = x.shape[:2]
-        logits: Tensor = self.network(x.flatten(0, 1), mask.flatten(0, 1))
+        given: tuple[Tensor, ...] = (x.flatten(0, 1), mask.flatten(0, 1))
+        if self._apart and batch.condition is not None:  # one for all windows of a seizure
+            given = (*given, batch.condition.repeat_interleave(w, 0))
+        logits: Tensor = self.network(*given)
         return logits.view(b, w, -1)
 
     def read(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -85,7 +89,7 @@ class WindowNetwork(nn.Module):
         )  # (B, W, K, T)
         if self.modality == "keypoints" and isinstance(self.network, Tcn):
             x = x.permute(0, 1, 4, 2, 3).flatten(2, 3)  # (B, W, C, T, V) to (B, W, V·C, T)
-        if told is None:
+        if told is None or self._apart:
             return x, mask
         if x.ndim == 5:  # every joint is told
             told = told.unsqueeze(-1).expand(-1, -1, -1, -1, x.shape[-1])
@@ -103,10 +107,18 @@ def build_network(model: str, training: Training, data: Sizes) -> WindowNetwork:
     if model == "tcn":
         modality = training.tcn.input
         channels = data.appearance_channels if modality == "appearance" else data.keypoint_channels * data.joints
-        channels += data.conditions
         tcn = training.tcn
+        channels += 0 if tcn.by_condition else data.conditions
         network = Tcn(
-            channels, data.classes, tcn.channels, tcn.levels, tcn.kernel, tcn.dropout, input_norm=tcn.input_norm
+            channels,
+            data.classes,
+            tcn.channels,
+            tcn.levels,
+            tcn.kernel,
+            tcn.dropout,
+            input_norm=tcn.input_norm,
+            pool=tcn.pool,
+            conditions=data.conditions if tcn.by_condition else 0,
         )
         return WindowNetwork(network, modality)
     agcn = Agcn(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from seizurelit.cohort.skeleton import Skeleton, built_in
 from seizurelit.config import Augmentation, Inputs
 from seizurelit.data.augment import augment_appearance, augment_keypoints, draw, flip_keypoints, flip_where, refuse_flip
-from seizurelit.data.inputs import bones, channels_in, keypoint_channels, motion
+from seizurelit.data.inputs import bones, channels_in, displacement, keypoint_channels, motion
 from seizurelit.data.normalise import (
     face_camera,
     left_moves_more,
@@ -213,7 +213,7 @@ def test_flips_of_sided_classes_are_refused():
 
 
 @pytest.mark.parametrize("name", sorted(SKELETONS))
-@pytest.mark.parametrize("features", [("joint",), ("bone", "motion"), ("joint", "bone", "motion")])
+@pytest.mark.parametrize("features", [("joint",), ("bone", "motion"), ("joint", "bone", "motion"), ("displacement",)])
 @pytest.mark.parametrize("velocity", [False, True])
 def test_channels_are_as_many_as_said_and_padding_is_zero(name: str, features: tuple[str, ...], velocity: bool):
     skeleton = SKELETONS[name]
@@ -252,6 +252,20 @@ def test_the_root_joint_can_carry_its_path():
     others = [joint for joint in range(11) if joint != skeleton.root]
     assert torch.equal(x[..., others], plain[..., others])
     assert torch.equal(x[:, :, 3:6], plain[:, :, 3:6])
+
+
+def test_a_displacement_does_not_know_the_posture():
+    """A joint that is held elsewhere throughout, missing frames and padding among them, has the same displacement, of mean 0."""
+    keypoints, confidence, _ = clip(built_in("body11"), 3)
+    seen = confidence > 0
+    seen[..., -5:, :] = False
+    keypoints = keypoints * seen.unsqueeze(-1)
+    got = displacement(keypoints, seen)
+    held = torch.randn(*keypoints.shape[:-3], 1, *keypoints.shape[-2:]) * seen.unsqueeze(-1)
+    torch.testing.assert_close(displacement(keypoints + held, seen), got, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(got.sum(-3), torch.zeros_like(got.sum(-3)), rtol=0, atol=1e-4)
+    assert not got[~seen].any()
+    assert got[seen].abs().max() > 0.1
 
 
 def test_the_side_that_moves_more_is_found_and_mirrored_to_the_right():

@@ -16,7 +16,8 @@ SKELETON = built_in("body11")
 def make(name: str) -> nn.Module:
     torch.manual_seed(0)
     if name.startswith("tcn"):
-        return Tcn(44, 3, channels=8, levels=3, dropout=0.0, input_norm=name == "tcn, normed")
+        pool = name.removeprefix("tcn, ") if "mean" in name else "mean"
+        return Tcn(44, 3, channels=8, levels=3, dropout=0.0, input_norm=name == "tcn, normed", pool=pool)
     network = Agcn(SKELETON.adjacency(), 4, 3, variant="small", adaptive=name == "agcn")
     for parameter in network.parameters():  # B and the biases start at 0
         nn.init.normal_(parameter, std=0.1)
@@ -34,7 +35,7 @@ def pad(x: torch.Tensor, name: str, frames: int, content: float) -> torch.Tensor
     return torch.cat([x, torch.full(shape, content)], dim=2)
 
 
-@pytest.mark.parametrize("name", ["agcn", "gcn", "tcn", "tcn, normed"])
+@pytest.mark.parametrize("name", ["agcn", "gcn", "tcn", "tcn, normed", "tcn, mean_std", "tcn, mean_max"])
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize("frames", [1, 29, 30])
 def test_a_padded_window_has_the_logits_of_the_short_one(name: str, mode: str, frames: int):
@@ -46,7 +47,7 @@ def test_a_padded_window_has_the_logits_of_the_short_one(name: str, mode: str, f
         torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["agcn", "gcn", "tcn", "tcn, normed"])
+@pytest.mark.parametrize("name", ["agcn", "gcn", "tcn", "tcn, normed", "tcn, mean_std", "tcn, mean_max"])
 def test_windows_of_a_batch_do_not_see_each_others_length(name: str):
     network = make(name).eval()
     x = windows(name, 40)
@@ -56,7 +57,7 @@ def test_windows_of_a_batch_do_not_see_each_others_length(name: str):
         torch.testing.assert_close(together[i : i + 1], network(x[i : i + 1, :, :length]), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["agcn", "tcn"])
+@pytest.mark.parametrize("name", ["agcn", "tcn", "tcn, mean_std", "tcn, mean_max"])
 def test_padding_gets_no_gradient_and_spoils_none(name: str):
     network = make(name)
     x = pad(windows(name, 20), name, 9, 7.0).requires_grad_()
@@ -112,6 +113,21 @@ def test_an_even_kernel_and_a_flat_adjacency_are_refused():
         Agcn(torch.eye(11), 3, 2)
 
 
+@pytest.mark.parametrize("pool", ["mean_std", "mean_max"])
+def test_a_second_statistic_stands_beside_the_mean(pool: str):
+    mean, both = (make(f"tcn, {name}").eval() for name in ("mean", pool))
+    for beside, levels in zip(both.levels, mean.levels, strict=True):
+        beside.load_state_dict(levels.state_dict())
+    x = windows("tcn", 30)
+    got = both.features(x)
+    torch.testing.assert_close(got[:, :8], mean.features(x))
+    frames = x
+    for level in both.levels:
+        frames = level(frames, None)
+    wanted = frames.amax(2) if pool == "mean_max" else (frames.var(2, correction=0) + 1e-5).sqrt()
+    torch.testing.assert_close(got[:, 8:], wanted)
+
+
 def test_the_tcn_sees_both_ways():
     network = make("tcn").eval()
     x = windows("tcn", 30).requires_grad_()
@@ -121,7 +137,7 @@ def test_the_tcn_sees_both_ways():
     assert seen.tolist() == [13, 14, 15, 16, 17]
 
 
-@pytest.mark.parametrize("name", ["agcn", "gcn", "tcn", "tcn, normed"])
+@pytest.mark.parametrize("name", ["agcn", "gcn", "tcn", "tcn, normed", "tcn, mean_std", "tcn, mean_max"])
 def test_mixed_precision_takes_padded_windows(name: str):
     network = make(name)
     x, mask = windows(name, 30), torch.arange(30) < torch.tensor([30, 12, 30, 7, 30, 30])[:, None]
