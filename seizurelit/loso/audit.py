@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,14 +11,15 @@ from pathlib import Path
 
 from seizurelit.cache.store import Cache
 from seizurelit.cohort.plan import Fold
-from seizurelit.config import candidates, teaches
+from seizurelit.config import candidates, teaches, with_overrides
 from seizurelit.errors import InputError
 from seizurelit.evaluation.predictions import read_predictions
 from seizurelit.loso.experiment import WEIGHTS, Row, Run, job_id, load_run, make_plan
-from seizurelit.loso.job import INNER_WEIGHTS
+from seizurelit.loso.job import CHOICE, INNER_WEIGHTS
 from seizurelit.loso.pooling import PREDICTIONS
 from seizurelit.scheduling.ledger import Ledger, job_folder
 from seizurelit.training.checkpoint import Provenance, read_provenance
+from seizurelit.training.fit import HISTORY
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,7 @@ def _chain(run: Run, job: str, extraction: _Extraction) -> Chain:
         faults.append(f"{job}: the {stream} tensors are by weights that saw the held-out {', '.join(leaked)}")
     links.append(_choice(run, model, fold))
     faults += _prediction_faults(run, job, folder / PREDICTIONS, fold)
+    faults += _choice_faults(run, job, folder, own)
     return Chain(job, fold.test, (f"held out {', '.join(fold.test)}", *links), tuple(faults))
 
 
@@ -175,6 +179,26 @@ def _choice(run: Run, model: str, fold: Fold) -> str:
     if not chosen:
         return f"threshold and {training.optimiser.epochs} epochs fixed"
     return f"{' and '.join(chosen)} chosen on {', '.join(fold.validation) or 'nobody'}"
+
+
+def _choice_faults(run: Run, job: str, folder: Path, own: Provenance | None) -> Iterator[str]:
+    """Weights of another setting than was chosen, predictions at another threshold, a training of other than all its epochs."""
+    try:
+        choice = json.loads((folder / CHOICE).read_text(encoding="utf-8"))
+        with (folder / HISTORY).open(encoding="utf-8", newline="") as file:
+            epochs = 1 + max(int(row["epoch"]) for row in csv.DictReader(file))
+        thresholds = set(read_predictions(folder / PREDICTIONS)["threshold"].dropna())
+    except (OSError, ValueError, KeyError, InputError) as error:
+        yield f"{job}: what was chosen cannot be read: {' '.join(str(error).split())}"
+        return
+    if own is not None and dict(own.choice) != choice["overrides"]:
+        yield f"{job}: its weights are of the setting {dict(own.choice)}, and {choice['overrides']} was chosen"
+    if thresholds - {choice["threshold"]}:
+        yield f"{job}: predicts at the thresholds {sorted(thresholds)}, and {choice['threshold']} was chosen"
+    training = run.setup.training
+    wanted = with_overrides(training, choice["overrides"]).optimiser.epochs
+    if not training.trainer and epochs != wanted:  # an argument of the Trainer may end it otherwise, beforehand too
+        yield f"{job}: was trained for {epochs} epochs of {wanted}"
 
 
 def _prediction_faults(run: Run, job: str, path: Path, fold: Fold) -> Iterator[str]:

@@ -28,6 +28,7 @@ from seizurelit.training.modules import SeizureClassifier
 from seizurelit.training.networks import WindowNetwork, build_network, reads
 
 INNER_WEIGHTS = "inner.safetensors"
+CHOICE = "choice.json"
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def train_fold(
         threshold=choice.threshold,
     )
     write_predictions(folder / "predictions.csv", predictions)
-    (folder / "choice.json").write_text(json.dumps(choice.record(), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    (folder / CHOICE).write_text(json.dumps(choice.record(), indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return {
         "seizures": len(predictions),
         "correct": int((predictions["label"] == predictions["prediction"]).sum()),

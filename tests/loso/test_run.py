@@ -129,6 +129,35 @@ def test_the_audit_names_a_leaked_teacher_that_was_planted(options, capsys):
     assert "12 trainings audited, 2 with faults" in shown
 
 
+def test_the_audit_finds_another_threshold_setting_or_number_of_epochs(options, capsys):
+    """Each changed in a finished training that is then sealed as if it had been so."""
+    assert run_table(options, QUICK, ("dystonia",), ("pose",), ("tcn",)) == 0
+    assert audit_run(options.out) == 0
+    name = "dystonia/pose/tcn/seed-0/sub-02"
+    place = options.out / "jobs" / name
+    choice = (place / "choice.json").read_text()
+    history = (place / "metrics.csv").read_text()
+    last = history.strip().splitlines()[-1]
+
+    def sealed():
+        result = json.loads((place / "result.json").read_text())
+        (place / "result.json").unlink()
+        seal(place, name, result["result"], result["inputs"])
+        capsys.readouterr()
+        assert audit_run(options.out) == 1
+        return capsys.readouterr().out
+
+    (place / "choice.json").write_text(choice.replace('"threshold": 0.5', '"threshold": 0.41'))
+    assert f"{name}: predicts at the thresholds [0.5], and 0.41 was chosen" in sealed()
+    (place / "choice.json").write_text(choice.replace('"overrides": {}', '"overrides": {"optimiser.lr": 0.5}'))
+    assert "its weights are of the setting {}" in sealed()
+    (place / "choice.json").write_text(choice)
+    columns = history.splitlines()[0].split(",")
+    cells = dict(zip(columns, last.split(","), strict=True)) | {"epoch": "1"}
+    (place / "metrics.csv").write_text(history + ",".join(cells[column] for column in columns) + "\n")
+    assert f"{name}: was trained for 2 epochs of 1" in sealed()
+
+
 def test_a_job_of_another_run_is_not_pooled(options, tmp_path):
     assert run_table(options, QUICK, ("dystonia",), ("pose",), ("tcn",)) == 0
     other = dataclasses.replace(options, out=tmp_path / "other")
