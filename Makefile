@@ -50,16 +50,18 @@ openmm: $(VENV)/.openmm  ## OpenMMLab beside it, built from source once (5 to 15
 	@$(RUN) -m seizurelit.extraction.smoke $(ARGS)
 
 # What builds mmcv and xtcocotools lies apart, as it wants an older setuptools. uv keeps the built wheels by their hashes and these
-# settings: one that was built for another torch, or without CUDA, is not taken for it.
+# settings, so that one which was built for another torch is not taken. Networks run on a GPU all the same: of mmcv's operators they
+# need the suppression of overlaps alone, and that runs on the CPU.
 TOOLS := $(VENV)/openmm-build
 $(VENV)/.openmm: requirements/openmm.txt requirements/openmm-nodeps.txt requirements/openmm-build.txt $(VENV)/.extraction
+	@command -v c++ >/dev/null || { echo "make openmm: there is no C++ compiler (c++); install one, such as the package g++" >&2; exit 1; }
 	$(UV) pip install --quiet --compile-bytecode --python $(PYTHON) --require-hashes -r requirements/openmm.txt
 	rm -rf $(TOOLS)
 	$(UV) pip install --quiet --python $(PYTHON) --target $(TOOLS) --require-hashes --no-deps -r requirements/openmm-build.txt
-	set -e; facts=$$($(PYTHON) -c 'import torch; print(f"{torch.__version__} {int(torch.cuda.is_available())}")'); \
-	PATH="$(abspath $(TOOLS))/bin:$$PATH" PYTHONPATH="$(abspath $(TOOLS))" MMCV_WITH_OPS=1 FORCE_CUDA=$${facts#* } CFLAGS="-g0 -O1 -w" \
+	torch=$$($(PYTHON) -c 'import torch; print(torch.__version__)') && \
+	PATH="$(abspath $(TOOLS))/bin:$$PATH" PYTHONPATH="$(abspath $(TOOLS))" MMCV_WITH_OPS=1 FORCE_CUDA=0 CUDA_VISIBLE_DEVICES= CFLAGS="-g0 -O1 -w" \
 	$(UV) pip install --python $(PYTHON) --require-hashes --no-deps --no-build-isolation --no-binary mmcv --no-binary xtcocotools \
-		--config-settings-package mmcv:torch=$${facts% *} --config-settings-package mmcv:cuda=$${facts#* } -r requirements/openmm-nodeps.txt
+		--config-settings-package mmcv:torch=$$torch --config-settings-package mmcv:cuda=0 -r requirements/openmm-nodeps.txt
 	@touch $@
 
 $(VENV)/.use: requirements/use.txt requirements/mediapipe.txt $(VENV)/.run
