@@ -238,6 +238,11 @@ class Part:
     lines: tuple[tuple[str, ...], ...]
     rows: tuple[Row, ...] = ()
 
+    @property
+    def filled(self) -> tuple[int, ...]:
+        """The places of the columns that have something in any line, the first among them in any case."""
+        return tuple(k for k in range(len(self.columns)) if not k or any(texts[k] for texts in self.lines))
+
 
 def table_parts(table: Table) -> tuple[Part, ...]:
     """The table with all its columns, a part a group and one of the planned contrasts, for whoever sets it otherwise."""
@@ -369,7 +374,8 @@ def footnotes(table: Table) -> tuple[str, ...]:
         for sign, classes in macro.items()
     ]
     notes.append(
-        "† Pooled AUROC mixes the scores of different models, one a fold; it is over seizures that have a score."
+        "† Pooled AUROC mixes the scores of different models, one a fold, and so do AUPRC, Brier score and log loss (table.csv); "
+        "all are over seizures that have a score."
     )
     if any(row.ensemble for row in rows):
         notes.append("‡ Accuracy of the mean of the seeds' scores: one ensemble, not a mean of seeds.")

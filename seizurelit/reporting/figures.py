@@ -11,6 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from seizurelit.cohort.files import write_whole
 from seizurelit.config import RESEARCH_USE
@@ -48,7 +49,10 @@ def write_figures(evidence: Evidence, found: Mapping[RowKey, Curves], folder: Pa
     for name, figure in figures.items():
         if figure is None:
             continue
-        figure.text(0.005, 0.004, RESEARCH_USE, fontsize=5, color=GREY)
+        # The lowest 0.14 inches are kept for the words below.
+        foot = 0.14 / figure.get_figheight()
+        figure.set_layout_engine("constrained", rect=(0.0, foot, 1.0, 1.0 - foot))
+        figure.text(0.005, foot / 4, RESEARCH_USE, fontsize=5, color=GREY)
         if evidence.table.stand_in:
             figure.text(
                 0.5, 0.5, STAND_IN, fontsize=26, rotation=24, ha="center", va="center", color="#E69F00", alpha=0.22
@@ -152,6 +156,7 @@ def _training(evidence: Evidence) -> Figure | None:
         axes.set_title(f"{row.key.sign} {row.name}", fontsize=7)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("epoch", fontsize=7)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.set_ylabel("training loss", fontsize=7)
         axes.tick_params(labelsize=6)
     return figure

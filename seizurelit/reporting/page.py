@@ -348,7 +348,7 @@ def _table(evidence: Evidence) -> str:
         found += [f"<li>{escape(note)}</li>" for note in about]
         found.append("</ul>")
     for part in table_parts(evidence.table):
-        order = [k for k in _beside(part.columns) if not k or any(texts[k] for texts in part.lines)]
+        order = [k for k in _beside(part.columns) if k in part.filled]
         lines = []
         for place, texts in enumerate(part.lines):
             row = part.rows[place] if part.rows else None
