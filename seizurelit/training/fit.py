@@ -89,7 +89,11 @@ def _trainer(
         "plugins": [LightningEnvironment()],  # one process a job, under SLURM too
         "callbacks": [saving] if saving is not None else [],
     }
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    for name in (
+        "utilities.rank_zero",
+        "trainer.connectors.checkpoint_connector",
+    ):  # what it says of itself at every fold
+        logging.getLogger(f"pytorch_lightning.{name}").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return pl.Trainer(**{**ours, **training.trainer})
