@@ -193,8 +193,9 @@ def _choice_faults(run: Run, job: str, folder: Path, own: Provenance | None) -> 
         return
     if own is not None and dict(own.choice) != choice["overrides"]:
         yield f"{job}: its weights are of the setting {dict(own.choice)}, and {choice['overrides']} was chosen"
-    if thresholds - {choice["threshold"]}:
-        yield f"{job}: predicts at the thresholds {sorted(thresholds)}, and {choice['threshold']} was chosen"
+    chosen = choice["threshold"]
+    if thresholds - ({None} if chosen is None else {float(f"{chosen:.9g}")}):  # as predictions.csv has it
+        yield f"{job}: predicts at the thresholds {sorted(thresholds)}, and {chosen} was chosen"
     training = run.setup.training
     wanted = with_overrides(training, choice["overrides"]).optimiser.epochs
     if not training.trainer and epochs != wanted:  # an argument of the Trainer may end it otherwise, beforehand too
