@@ -31,6 +31,7 @@ from seizurelit.extraction.weights import provenance, read_checkpoint, weights_f
 from seizurelit.models.vgg19 import CROP, EMOTIONS, SIZE, Vgg19, ten_crop_logits
 from seizurelit.training.fit import job_seed
 from seizurelit.training.options import Pretraining, Recipe
+from seizurelit.training.resuming import complete_epoch
 
 SPLITS = ("Training", "PublicTest", "PrivateTest")
 FILE = "vgg19_fer2013.safetensors"
@@ -262,6 +263,10 @@ class EmotionClassifier(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Dropout depends on seed, epoch and device alone, so that a resumed training is the one that was stopped."""
         torch.manual_seed(job_seed("dropout", self.recipe.seed, self.current_epoch, self.global_rank))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Count the epoch as complete, so that the next attempt begins with the next epoch's batches."""
+        complete_epoch(checkpoint)
 
     def training_step(self, batch: Faces, index: int) -> Tensor:
         """Cross-entropy of random crops (N, 1, 44, 44)."""

@@ -86,10 +86,9 @@ class Saving(Checkpoint):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Count the epoch as complete: Lightning, which does so after the hooks, would begin the next with this one's batches."""
+        """Count the epoch as complete."""
         del trainer, pl_module
-        for counts in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
-            counts["completed"] = counts["processed"]
+        complete_epoch(checkpoint)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take up the state that was read, if one was."""
@@ -168,6 +167,12 @@ class Saving(Checkpoint):
             logger.experiment.metrics = list(self.rows)
             logger.save()
             module.last_loss = float(self.rows[-1]["train_loss"])
+
+
+def complete_epoch(checkpoint: dict[str, Any]) -> None:
+    """Count a checkpoint's epoch as complete: Lightning does so after the hooks, and would begin the next with its batches."""
+    for counts in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
+        counts["completed"] = counts["processed"]
 
 
 def _written(logger: CSVLogger) -> list[dict[str, Any]]:
