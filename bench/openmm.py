@@ -1,7 +1,8 @@
 """`python -m bench.openmm`: our OpenMMLab backend against mmpose's own inferencer on the same models, random weights, by turns.
 
-The inferencer takes a list of frames, as its users give it a video. Both run with the same test-time flip, on one device, and the
-boxes are the whole frame, as random detectors find nothing to agree on; the detector's row is mmdet's own loop over frames.
+The inferencer is in fp32 throughout; rows with bf16 are ours with `precision bf16`. It takes a list of frames, as its users give it a
+video. Both run with the same test-time flip, on one device, and the boxes are the whole frame, as random detectors find nothing to agree
+on; the detector's row is mmdet's own loop over frames.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ POSES = ("rtmpose-coco", "lapa")
 DETECTORS = ("ssdlite", "rtmdet-nano")
 
 
-def pose_row(model: Model, flip: bool, images: list[np.ndarray], device: str) -> dict[str, float]:
+def pose_row(model: Model, flip: bool, images: list[np.ndarray], device: str, precision: str) -> dict[str, float]:
     """Points of the whole frame: ours, then the inferencer's."""
     changes = {"model.test_cfg.flip_test": flip}
-    pose = PoseModel(load(model, None, device, changes), model, {**BODIES, **FACES}, OpenMMLabModels().batch)
+    pose = PoseModel(load(model, None, device, changes, precision), model, {**BODIES, **FACES}, OpenMMLabModels().batch)
     height, width = images[0].shape[:2]
     boxes = [np.array([0, 0, width, height], np.float32)] * len(images)
     with quiet():
@@ -49,9 +50,9 @@ def pose_row(model: Model, flip: bool, images: list[np.ndarray], device: str) ->
     return turns(lambda: pose.points(images, boxes), theirs)
 
 
-def detector_row(model: Model, images: list[np.ndarray], device: str) -> dict[str, float]:
+def detector_row(model: Model, images: list[np.ndarray], device: str, precision: str) -> dict[str, float]:
     """Boxes of every frame: ours, then mmdet's."""
-    detector = Detector(load(model, None, device), OpenMMLabModels())
+    detector = Detector(load(model, None, device, precision=precision), OpenMMLabModels())
     with quiet():
         original = init_detector(str(config_path(model.config)), str(model.weights), device=device)
     if not hasattr(original.bbox_head, "loss_cls"):
@@ -82,15 +83,18 @@ def main() -> None:
     rows: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         works: dict[str, Callable[[], dict[str, float]]] = {}
-        for name in POSES:
-            for flip in (False, True):
-                works[f"{name}{', flip test' if flip else ''}"] = lambda name=name, flip=flip: pose_row(
-                    random_weights(Model(name), Path(folder)), flip, images, arguments.device
+        for precision, suffix in (("fp32", ""), ("bf16", ", bf16")):
+            for name in POSES:
+                for flip in (False, True):
+                    works[f"{name}{', flip test' if flip else ''}{suffix}"] = (
+                        lambda name=name, flip=flip, precision=precision: pose_row(
+                            random_weights(Model(name), Path(folder)), flip, images, arguments.device, precision
+                        )
+                    )
+            for name in DETECTORS:
+                works[f"{name}{suffix}"] = lambda name=name, precision=precision: detector_row(
+                    random_weights(Model(name), Path(folder)), images, arguments.device, precision
                 )
-        for name in DETECTORS:
-            works[name] = lambda name=name: detector_row(
-                random_weights(Model(name), Path(folder)), images, arguments.device
-            )
         for name, work in works.items():
             rows[name] = work()
     table = Table(

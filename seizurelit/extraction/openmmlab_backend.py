@@ -47,15 +47,16 @@ class OpenMMLabBackend:
         pose = {"model.test_cfg.flip_test": models.flip_test}
 
         def wanted(model: Model, changes: dict[str, Any] | None = None) -> Network | None:
-            return None if model.config == _NONE else load(model, models.folder, device, changes)
+            return None if model.config == _NONE else load(model, models.folder, device, changes, models.precision)
 
-        self._people = Detector(load(models.people, models.folder, device), models)
+        self._people = Detector(load(models.people, models.folder, device, precision=models.precision), models)
         faces = wanted(models.faces)
+        body = load(models.body, models.folder, device, pose, models.precision)
         self._faces = Detector(faces, models) if faces else self._people if "face" in self._people.classes else None
-        self._body = PoseModel(load(models.body, models.folder, device, pose), models.body, BODIES, models.batch)
+        self._body = PoseModel(body, models.body, BODIES, models.batch)
         face = wanted(models.face, pose)
         self._face = PoseModel(face, models.face, FACES, models.batch) if face else None
-        lifting = wanted(models.lift, pose)
+        lifting = None if models.lift.config == _NONE else load(models.lift, models.folder, device, pose)
         self._lifter = Lifter(lifting, models.lift, self._body.scheme) if lifting else None
         networks = (self._people.network, faces, self._body.network, face, lifting)
         self.weights: tuple[Weights, ...] = tuple(network.weights for network in networks if network is not None)

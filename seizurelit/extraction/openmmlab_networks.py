@@ -108,7 +108,23 @@ def scope(name: str) -> Iterator[None]:
         yield
 
 
-def load(model: Model, folder: Path | None, device: str, changes: dict[str, Any] | None = None) -> Network:
+class _Bfloat16(nn.Module):
+    """A trunk whose convolutions are in bfloat16; what it gives is float32 again."""
+
+    def __init__(self, trunk: nn.Module) -> None:
+        super().__init__()
+        self.trunk = trunk
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The trunk's feature maps, as float32."""
+        with torch.autocast(x.device.type, torch.bfloat16):
+            maps = self.trunk(x)
+        return tuple(part.float() for part in maps)
+
+
+def load(
+    model: Model, folder: Path | None, device: str, changes: dict[str, Any] | None = None, precision: str = "fp32"
+) -> Network:
     """Build a network and fill it.
 
     Args:
@@ -116,6 +132,7 @@ def load(model: Model, folder: Path | None, device: str, changes: dict[str, Any]
         folder: where weights lie that have no path.
         device: of torch.
         changes: of the configuration, by dotted name.
+        precision: fp32, or bf16 for the trunk.
 
     Raises:
         InputError: no such configuration; weights absent, unsafe or of another model.
@@ -127,7 +144,10 @@ def load(model: Model, folder: Path | None, device: str, changes: dict[str, Any]
         network, found = build(model, {**(changes or {}), "model.bbox_head.num_classes": len(classes)})
     fill(network, checkpoint, model.name)
     meta = {**found.meta, "classes": classes} if classes is not None else found.meta
-    return Network(_inference(network).to(device), found.config, found.scope, meta, checkpoint.weights)
+    network = _inference(network).to(device)
+    if precision == "bf16":
+        network.backbone = _Bfloat16(network.backbone)
+    return Network(network, found.config, found.scope, meta, checkpoint.weights)
 
 
 @dataclass(frozen=True)

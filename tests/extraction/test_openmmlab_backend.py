@@ -331,3 +331,15 @@ def test_the_terminal_stays_clean():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=600)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_bf16_is_what_bfloat16_rounds_of_the_trunk(random):
+    from seizurelit.extraction.openmmlab_networks import load
+
+    model = random("rtmpose-coco")
+    plain, rounded = (load(model, None, "cpu", precision=name).module for name in ("fp32", "bf16"))
+    x = torch.randn(2, 3, 256, 192, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        wanted, found = plain.extract_feat(x)[-1], rounded.extract_feat(x)[-1]
+    assert found.dtype == torch.float32
+    assert 0 < (found - wanted).norm() < 0.05 * wanted.norm()
