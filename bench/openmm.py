@@ -1,8 +1,8 @@
 """`python -m bench.openmm`: our OpenMMLab backend against mmpose's own inferencer on the same models, random weights, by turns.
 
-The inferencer is in fp32 throughout; rows with bf16 are ours with `precision bf16`. It takes a list of frames, as its users give it a
-video. Both run with the same test-time flip, on one device, and the boxes are the whole frame, as random detectors find nothing to agree
-on; the detector's row is mmdet's own loop over frames.
+The inferencer is in fp32 throughout; rows with bf16 are ours with `precision bf16`. It takes a list of frames, as a user
+gives it a video. Both run with the same test-time flip, on one device; boxes are the whole frame, as random detectors find none to
+agree on; the detector's row is mmdet's own loop over frames.
 """
 
 from __future__ import annotations
