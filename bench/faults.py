@@ -28,7 +28,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -39,6 +39,7 @@ from seizurelit.errors import InputError, RunError
 from seizurelit.evaluation.predictions import read_predictions
 from seizurelit.loso.experiment import Run, Setup, open_run
 from seizurelit.loso.jobs import Request, jobs_of, possible_rows
+from seizurelit.loso.options import RunOptions
 from seizurelit.loso.pooling import PREDICTIONS, pool_run, trained_rows
 from seizurelit.loso.watching import Watcher
 from seizurelit.scheduling import fork_server, pool
@@ -155,14 +156,14 @@ def request_of(cache: Path) -> tuple[Setup, Request]:
 
 
 def one_run(place: Place, wandb: str, events: Path, prepare: Callable[[Run], None] | None = None) -> int:
-    """What `fit` does, but for the table: open, run the jobs, pool; its exit code."""
+    """What `fit` does, but for the table: open, run the jobs, pool; 1 also where a note says that there are no baselines."""
     setup, request = request_of(place.cache)
     try:
         run = open_run(setup, place.run, ("dystonia",))
         if prepare is not None:
             prepare(run)
         jobs = jobs_of(run, request)
-        with events.open("a", encoding="utf-8") as file, Watcher(run, jobs, 2, wandb) as watcher:  # type: ignore[arg-type]
+        with events.open("a", encoding="utf-8") as file, Watcher(run, jobs, 2, RunOptions(wandb=wandb)) as watcher:
 
             def told(event: Event) -> None:
                 file.write(
@@ -172,17 +173,24 @@ def one_run(place: Place, wandb: str, events: Path, prepare: Callable[[Run], Non
                 watcher(event)
 
             outcome = run_jobs(jobs, run.folder, executor=Pool(2, preload=()), on_event=told)
-            pool_run(run)
+            _, notes = pool_run(run)
     except InputError as error:
         print(*error.faults, sep="\n")
         return 2
     except RunError as error:
         print(error)
         return 1
-    return 0 if outcome.whole else 1
+    print(*notes, sep="\n")
+    return 0 if outcome.whole and not notes else 1
 
 
-def fork_run(place: Place, name: str, *, wandb: str = "off", prepare: Callable[[Run], None] | None = None) -> Child:
+def fork_run(
+    place: Place,
+    name: str,
+    *,
+    wandb: Literal["off", "offline", "online"] = "off",
+    prepare: Callable[[Run], None] | None = None,
+) -> Child:
     """Start a run in a process of its own."""
     place.folder.mkdir(parents=True, exist_ok=True)
     log, events = place.folder / f"{name}.log", place.folder / f"{name}.events"
@@ -433,7 +441,7 @@ def damaged(place: Place, damage: Callable[[Path], None]) -> str:
         if str(place.cache) not in said and "another configuration" not in said:
             msg = f"not reported: {tail(second.log)}"
             raise WrongError(msg)
-        if failed:
+        if code == 1:  # otherwise it was refused before any job
             same(place, without={"/".join(job.split("/")[2::2]) for job in failed})
         outcome = "reported, the rest is there; mended, same bytes"
     path.write_bytes(before)
@@ -500,12 +508,18 @@ def broken_checkpoint(place: Place) -> str:
     return "restarted, same bytes"
 
 
-def broken_job(place: Place) -> str:
-    """A finished job's folder is half there, as after a power cut."""
+def killed_once(place: Place) -> Child:
+    """A run that is killed at a random moment."""
     child = fork_run(place, "first")
     moment(place, child)
     child.signal(signal.SIGKILL)
     child.wait()
+    return child
+
+
+def broken_job(place: Place) -> str:
+    """A finished job's folder is half there, as after a power cut."""
+    killed_once(place)
     files = sorted(path for path in place.run.glob("jobs/**/*") if path.is_file())
     if files:
         path = place.random.choice(files)
@@ -518,10 +532,7 @@ def broken_job(place: Place) -> str:
 
 def clock_back(place: Place) -> str:
     """The clock is set back by a day between two runs, and once more while the second is at work."""
-    child = fork_run(place, "first")
-    moment(place, child)
-    child.signal(signal.SIGKILL)
-    child.wait()
+    child = killed_once(place)
     ahead = time.time() + 86400
     for path in place.run.rglob("*"):
         with contextlib.suppress(OSError):

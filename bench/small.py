@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from seizurelit.config import Training, with_overrides
 from seizurelit.synthetic.options import StandIn
 from seizurelit.synthetic.write import synthesize
 
@@ -14,6 +15,20 @@ QUICK = (
     *("--windows.frames", "25", "--windows.per_seizure", "1", "--windows.stride", "25", "--optimiser.epochs", "2"),
     *("--preset", "fast", "--tcn.levels", "2", "--tcn.channels", "8", "--wandb", "off", "--workers", "1"),
 )
+
+QUICK_TRAINING = with_overrides(
+    Training(),
+    {
+        "windows.frames": 25,
+        "windows.stride": 25,
+        "windows.per_seizure": 1,
+        "agcn.variant": "small",
+        "optimiser.epochs": 1,
+        "tcn.levels": 1,
+        "tcn.channels": 4,
+    },
+)
+"""A training of a second or less."""
 
 
 def small_run(folder: Path) -> tuple[Path, Path]:

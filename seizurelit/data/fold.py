@@ -26,7 +26,7 @@ from seizurelit.data.normalise import (
     face_camera,
     left_moves_more,
     normalise,
-    seen_from_the_front,
+    seen_by_networks,
     standard_proportions,
     without_depth,
 )
@@ -174,11 +174,7 @@ class FoldDataModule(pl.LightningDataModule):
     @property
     def skeleton(self) -> Skeleton:
         """The joints of a batch's keypoints; ValueError where there are none."""
-        if self.store.skeleton is None:
-            msg = "the store holds no keypoints"
-            raise ValueError(msg)
-        flat = self.training.inputs.dimensions == 2
-        return seen_from_the_front(self.store.skeleton) if flat else self.store.skeleton
+        return seen_by_networks(self.store.skeleton, self.training.inputs)
 
     @property
     def joints(self) -> int:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from seizurelit.cohort.skeleton import Skeleton
+from seizurelit.config import Inputs
 
 
 def _masked_median(values: Tensor, valid: Tensor) -> Tensor:
@@ -92,6 +93,14 @@ def seen_from_the_front(skeleton: Skeleton) -> Skeleton:
     if skeleton.dimensions == 2:
         return skeleton
     return dataclasses.replace(skeleton, channels=("x", "y", "confidence"), up="y")
+
+
+def seen_by_networks(skeleton: Skeleton | None, inputs: Inputs) -> Skeleton:
+    """The joints and axes that a network is given of a cohort's skeleton; ValueError where there is none."""
+    if skeleton is None:
+        msg = "there are no keypoints"
+        raise ValueError(msg)
+    return seen_from_the_front(skeleton) if inputs.dimensions == 2 else skeleton
 
 
 def without_depth(points: Tensor, skeleton: Skeleton) -> Tensor:

@@ -21,7 +21,7 @@ from seizurelit.cohort.skeleton import Skeleton
 from seizurelit.config import Training
 from seizurelit.data.fold import Batch, FoldDataModule
 from seizurelit.data.inputs import channels_in
-from seizurelit.data.normalise import seen_from_the_front
+from seizurelit.data.normalise import seen_by_networks
 from seizurelit.data.store import SeizureStore
 from seizurelit.errors import InputError
 from seizurelit.evaluation.statistics.calibration import Calibration
@@ -72,11 +72,7 @@ class Sizes:
     @property
     def skeleton(self) -> Skeleton:
         """Of the keypoints that the network sees; ValueError without any."""
-        if self.facts.skeleton is None:
-            msg = "there are no keypoints"
-            raise ValueError(msg)
-        flat = self.training.inputs.dimensions == 2
-        return seen_from_the_front(self.facts.skeleton) if flat else self.facts.skeleton
+        return seen_by_networks(self.facts.skeleton, self.training.inputs)
 
     @property
     def joints(self) -> int:

@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from seizurelit.config import OWN_SIGN, Training, with_overrides
+from bench.small import QUICK_TRAINING
+from seizurelit.config import OWN_SIGN
 from seizurelit.errors import InputError
 from seizurelit.evaluation.fusion import FUSED_STREAM
 from seizurelit.evaluation.statistics.multiplicity import holm
@@ -11,18 +12,6 @@ from seizurelit.loso import job
 from seizurelit.loso.ablations import compared, run_ablations
 from seizurelit.loso.options import Ablation, RunOptions
 
-QUICK = with_overrides(
-    Training(),
-    {
-        "windows.frames": 25,
-        "windows.stride": 25,
-        "windows.per_seizure": 1,
-        "agcn.variant": "small",
-        "optimiser.epochs": 1,
-        "tcn.levels": 1,
-        "tcn.channels": 4,
-    },
-)
 OWN = {"dystonia": "pose"}
 SWITCHES = (
     Ablation("fixed graph", ("agcn",), {"agcn.adaptive": False}),
@@ -45,7 +34,7 @@ def accuracy(folder, stream, model):
 
 
 def test_switches_are_one_table_beside_the_reference(options, capsys, monkeypatch):
-    assert run_ablations(options, QUICK, SWITCHES, OWN) == 0
+    assert run_ablations(options, QUICK_TRAINING, SWITCHES, OWN) == 0
     said = capsys.readouterr()
     # agcn and agcn_kd of pose with its teacher, agcn_kd of face with its own, agcn of face; two more runs of agcn.
     assert f"all: {6 * (2 + 1 + 2 + 1) + 2 * 6} trainings in 3 runs" in " ".join(said.err.split())
@@ -72,7 +61,7 @@ def test_switches_are_one_table_beside_the_reference(options, capsys, monkeypatc
 
     monkeypatch.setattr(job, "fit", None)  # nothing is trained again
     before = (options.out / "ablations.csv").read_bytes()
-    assert run_ablations(options, QUICK, SWITCHES, OWN) == 0
+    assert run_ablations(options, QUICK_TRAINING, SWITCHES, OWN) == 0
     assert (options.out / "ablations.csv").read_bytes() == before
 
 
@@ -97,7 +86,7 @@ def test_every_switch_is_set_beside_the_row_without_it():
 )
 def test_switches_that_cannot_be_are_refused_before_any_training(options, switches, own, says):
     with pytest.raises(InputError, match=says):
-        run_ablations(options, QUICK, switches, own)
+        run_ablations(options, QUICK_TRAINING, switches, own)
     assert not options.out.exists()
 
 

@@ -8,26 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.small import QUICK_TRAINING
 from seizurelit.cache.store import Cache
-from seizurelit.config import Training, with_overrides
 from seizurelit.errors import InputError
 from seizurelit.evaluation.statistics.chance import relabellings
 from seizurelit.loso import job, permuting
 from seizurelit.loso.options import RunOptions
 from seizurelit.loso.run import report_run, run_table
-
-QUICK = with_overrides(
-    Training(),
-    {
-        "windows.frames": 25,
-        "windows.stride": 25,
-        "windows.per_seizure": 1,
-        "agcn.variant": "small",
-        "optimiser.epochs": 1,
-        "tcn.levels": 1,
-        "tcn.channels": 4,
-    },
-)
 
 
 @pytest.fixture
@@ -38,7 +25,7 @@ def options(tiny_cache, tmp_path):
 
 
 def run(options, models=("tcn",), signs=("dystonia",)):
-    return run_table(options, QUICK, signs, ("pose",), models)
+    return run_table(options, QUICK_TRAINING, signs, ("pose",), models)
 
 
 def table_of(options):

@@ -7,26 +7,14 @@ import shutil
 import pandas as pd
 import pytest
 
-from seizurelit.config import Training, with_overrides
+from bench.small import QUICK_TRAINING
+from seizurelit.config import with_overrides
 from seizurelit.errors import InputError
 from seizurelit.loso import job
 from seizurelit.loso.audit import audit_run
 from seizurelit.loso.options import RunOptions
 from seizurelit.loso.run import report_run, run_table
 from seizurelit.scheduling.ledger import seal
-
-QUICK = with_overrides(
-    Training(),
-    {
-        "windows.frames": 25,
-        "windows.stride": 25,
-        "windows.per_seizure": 1,
-        "agcn.variant": "small",
-        "optimiser.epochs": 1,
-        "tcn.levels": 1,
-        "tcn.channels": 4,
-    },
-)
 
 
 @pytest.fixture
@@ -44,7 +32,7 @@ def test_a_failed_teacher_blocks_its_student_and_nothing_else(options, monkeypat
         return real(module, data, training, **more)
 
     monkeypatch.setattr(job, "predict", broken)
-    assert run_table(options, QUICK, ("dystonia",), ("pose",), ("agcn", "tcn", "agcn_kd")) == 1
+    assert run_table(options, QUICK_TRAINING, ("dystonia",), ("pose",), ("agcn", "tcn", "agcn_kd")) == 1
     shown = capsys.readouterr().out
     assert "5/6" in shown
     assert "6/6" in shown
@@ -56,12 +44,12 @@ def test_a_failed_teacher_blocks_its_student_and_nothing_else(options, monkeypat
     assert "5/6" in capsys.readouterr().out
 
     monkeypatch.setattr(job, "predict", real)
-    assert run_table(options, QUICK, ("dystonia",), ("pose",), ("agcn", "tcn", "agcn_kd")) == 0
+    assert run_table(options, QUICK_TRAINING, ("dystonia",), ("pose",), ("agcn", "tcn", "agcn_kd")) == 0
     assert report_run(options.out) == 0
 
 
 def test_a_teacher_that_saw_the_held_out_subject_is_refused(options, capsys):
-    assert run_table(options, QUICK, ("dystonia",), ("pose",), ("tcn",)) == 0
+    assert run_table(options, QUICK_TRAINING, ("dystonia",), ("pose",), ("tcn",)) == 0
     from seizurelit.cohort.leak import SubjectLeakError
     from seizurelit.training.checkpoint import read_provenance
 
@@ -84,7 +72,9 @@ def test_a_teacher_that_saw_the_held_out_subject_is_refused(options, capsys):
 def test_a_cohort_that_calls_the_subjects_otherwise_is_refused(options, tmp_path, capsys):
     text = (options.cache / "cohort.csv").read_text().replace("sub-01,", "sub-77,")
     (tmp_path / "cohort.csv").write_text(text)
-    run_table(dataclasses.replace(options, cohort=tmp_path / "cohort.csv"), QUICK, ("dystonia",), ("pose",), ("tcn",))
+    run_table(
+        dataclasses.replace(options, cohort=tmp_path / "cohort.csv"), QUICK_TRAINING, ("dystonia",), ("pose",), ("tcn",)
+    )
     assert "was extracted as sub-01's" in capsys.readouterr().err
 
 
@@ -94,12 +84,12 @@ def test_a_sign_without_any_tensors_says_what_is_missing(options, tmp_path):
     cache = tmp_path / "poses"
     shutil.copytree(options.cache, cache, ignore=shutil.ignore_patterns("*.face.safetensors"))
     with pytest.raises(InputError, match="no face keypoints"):
-        run_table(dataclasses.replace(options, cache=cache), QUICK, ("emotion",), ("face",), ("agcn",))
+        run_table(dataclasses.replace(options, cache=cache), QUICK_TRAINING, ("emotion",), ("face",), ("agcn",))
 
 
 def test_the_audit_names_a_leaked_teacher_that_was_planted(options, capsys):
     """A teacher of another fold, in the place of this one's and sealed as if it were its own."""
-    assert run_table(options, QUICK, ("dystonia",), ("pose",), ("tcn", "agcn_kd")) == 0
+    assert run_table(options, QUICK_TRAINING, ("dystonia",), ("pose",), ("tcn", "agcn_kd")) == 0
     shown = capsys.readouterr().out
     table = pd.read_csv(options.out / "table.csv").set_index("model")
     pooling = pd.read_csv(options.out / "pooling.csv").set_index(["model", "pooling"])
@@ -131,7 +121,7 @@ def test_the_audit_names_a_leaked_teacher_that_was_planted(options, capsys):
 
 def test_the_audit_finds_another_threshold_setting_or_number_of_epochs(options, capsys):
     """Each changed in a finished training that is then sealed as if it had been so."""
-    assert run_table(options, QUICK, ("dystonia",), ("pose",), ("tcn",)) == 0
+    assert run_table(options, QUICK_TRAINING, ("dystonia",), ("pose",), ("tcn",)) == 0
     assert audit_run(options.out) == 0
     name = "dystonia/pose/tcn/seed-0/sub-02"
     place = options.out / "jobs" / name
@@ -159,9 +149,9 @@ def test_the_audit_finds_another_threshold_setting_or_number_of_epochs(options, 
 
 
 def test_a_job_of_another_run_is_not_pooled(options, tmp_path):
-    assert run_table(options, QUICK, ("dystonia",), ("pose",), ("tcn",)) == 0
+    assert run_table(options, QUICK_TRAINING, ("dystonia",), ("pose",), ("tcn",)) == 0
     other = dataclasses.replace(options, out=tmp_path / "other")
-    longer = with_overrides(QUICK, {"optimiser.epochs": 2})
+    longer = with_overrides(QUICK_TRAINING, {"optimiser.epochs": 2})
     assert run_table(dataclasses.replace(other, fold="sub-01"), longer, ("dystonia",), ("pose",), ("tcn",)) == 0
     job_of = "jobs/dystonia/pose/tcn/seed-0/sub-01"
     shutil.rmtree(options.out / job_of)
