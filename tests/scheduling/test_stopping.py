@@ -167,7 +167,7 @@ def test_a_full_disk_ends_the_run_with_one_line_and_loses_nothing(tmp_path, jour
     try:
         jobs = [
             Job("m/first", "tiny_jobs:nothing"),
-            Job("m/full", "tiny_jobs:full"),
+            Job("m/full", "tiny_jobs:full", requires=("m/first",)),  # so that the first is done by then
             Job("m/last", "tiny_jobs:nothing"),
         ]
         with pytest.raises(RunError, match="the disk is full; make room"):
