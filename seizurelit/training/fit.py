@@ -21,6 +21,7 @@ from seizurelit.cohort.files import write_whole
 from seizurelit.config import Training, as_json
 from seizurelit.data.fold import FoldDataModule
 from seizurelit.errors import InputError
+from seizurelit.scheduling import stopping
 from seizurelit.scheduling.worker import measure
 from seizurelit.training.modules import DistilledStudent, SeizureClassifier
 from seizurelit.training.networks import WindowNetwork, build_network
@@ -46,6 +47,15 @@ OWNED = {
     "plugins": "cannot be given as text",
     "profiler": "cannot be kept apart for parallel jobs",
 }
+
+
+class _Trainer(pl.Trainer):
+    """Leaves SIGTERM to `stopping` where that answers it, at the end of the epoch; Lightning ends a fit after any batch."""
+
+    @property
+    def received_sigterm(self) -> bool:
+        """Whether a SIGTERM came that nobody else answers."""
+        return bool(super().received_sigterm) and not stopping.requested()
 
 
 def check_trainer_arguments(training: Training) -> None:
@@ -89,14 +99,12 @@ def _trainer(
         "plugins": [LightningEnvironment()],  # one process a job, under SLURM too
         "callbacks": [saving] if saving is not None else [],
     }
-    for name in (
-        "utilities.rank_zero",
-        "trainer.connectors.checkpoint_connector",
-    ):  # what it says of itself at every fold
+    # What it says of itself at every fold.
+    for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
         logging.getLogger(f"pytorch_lightning.{name}").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return pl.Trainer(**{**ours, **training.trainer})
+        return _Trainer(**{**ours, **training.trainer})
 
 
 def job_seed(*parts: object) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 
 import pytest
 import torch
@@ -173,6 +175,30 @@ def test_asked_to_stop_it_saves_and_goes_on(fold, tmp_path):
         with pytest.raises(stopping.Stopped):
             fit("tcn", data, SETTINGS, seed=5, device="cpu", history=None, checkpoint=tmp_path / "states")
     finally:
+        stopping.forget()
+    assert json.loads((tmp_path / "states" / "state.json").read_text())["file"] == "epoch-2.ckpt"
+    assert same(run(fold, "tcn", SETTINGS, tmp_path / "c", tmp_path / "states"), undisturbed)
+
+
+def test_a_signal_within_an_epoch_is_answered_at_its_end(fold, tmp_path):
+    """SIGTERM itself, which Lightning listens to as well, and would end the epoch for after any of its batches."""
+    undisturbed = run(fold, "tcn", SETTINGS, tmp_path / "a", None)
+    data = fold(SETTINGS)
+    whole = data.training_batches
+
+    def signalled(epoch):
+        for number, batch in enumerate(whole(epoch)):
+            if (epoch, number) == (1, 1):
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    data.training_batches = signalled
+    before = signal.signal(signal.SIGTERM, lambda *_: stopping.request())
+    try:
+        with pytest.raises(stopping.Stopped):
+            fit("tcn", data, SETTINGS, seed=5, device="cpu", history=None, checkpoint=tmp_path / "states")
+    finally:
+        signal.signal(signal.SIGTERM, before)
         stopping.forget()
     assert json.loads((tmp_path / "states" / "state.json").read_text())["file"] == "epoch-2.ckpt"
     assert same(run(fold, "tcn", SETTINGS, tmp_path / "c", tmp_path / "states"), undisturbed)
