@@ -8,13 +8,14 @@ from typing import Literal
 
 from seizurelit.errors import InputError
 from seizurelit.extraction.models import OpenMMLabModels, TorchvisionModels
+from seizurelit.scheduling.options import Schedule
 
 FPS = 25.0
 """Frames a second of the timeline and of all keypoints (METHOD.md)."""
 
 
-@dataclass(frozen=True)
-class Extract:
+@dataclass(frozen=True, kw_only=True)
+class Extract(Schedule):
     """From the videos of a cohort to a cache.
 
     Attributes:
@@ -26,9 +27,8 @@ class Extract:
         backend: auto is openmmlab where it is installed, else mediapipe.
         stream: which streams are extracted.
         without: appearance leaves the appearance features out, and asks for no weights of theirs.
-        workers: videos at a time, or on each device; by default one a CPU core, or a device.
-        devices: CUDA devices as CUDA_VISIBLE_DEVICES writes them, such as 0,1; by default all, cpu for none;
-            mediapipe uses none.
+        devices: CUDA devices as CUDA_VISIBLE_DEVICES writes them, such as 0,1; by default all of this machine, cpu for none;
+            mediapipe uses none. With --scheduler ray or slurm, gpu asks the cluster for one a video.
         detect_every: people are looked for in every n-th frame (at 25 frames a second), and followed in between.
         longest_gap: missing points are interpolated over at most this long (seconds).
         least_confidence: points below are missing.
@@ -49,7 +49,6 @@ class Extract:
     backend: Literal["auto", "mediapipe", "openmmlab", "torchvision"] = "auto"
     stream: Literal["both", "pose", "face"] = "both"
     without: Literal["appearance"] | None = None
-    workers: int | None = None
     devices: str | None = None
     detect_every: int = 10
     longest_gap: float = 0.2
@@ -92,7 +91,6 @@ def settings_of(options: Extract, *, gpu: bool) -> Settings:
     """
     fps = options.appearance_fps if options.appearance_fps is not None else (FPS if gpu else 5.0)
     rules = {
-        "workers": (options.workers, options.workers is None or options.workers >= 1, "1 or more"),
         "detect_every": (options.detect_every, options.detect_every >= 1, "1 or more"),
         "longest_gap": (options.longest_gap, 0 <= options.longest_gap <= 2, "0 to 2 seconds"),
         "least_confidence": (options.least_confidence, 0 <= options.least_confidence < 1, "0 to below 1"),

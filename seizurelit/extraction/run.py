@@ -18,9 +18,10 @@ from seizurelit.extraction.folder import cohort_of_folder
 from seizurelit.extraction.job import CALL, Plan, Recipe, disk_full, make_backend, models_of_appearance, recipe_of
 from seizurelit.extraction.models import OpenMMLabModels, TorchvisionModels
 from seizurelit.extraction.options import Extract, Settings, settings_of
+from seizurelit.scheduling.executors import executor_of
 from seizurelit.scheduling.jobs import Job
 from seizurelit.scheduling.ledger import Ledger
-from seizurelit.scheduling.pool import Pool
+from seizurelit.scheduling.options import Needs, schedule_of
 from seizurelit.scheduling.progress import Progress
 from seizurelit.scheduling.run import Outcome, run_jobs
 
@@ -67,6 +68,7 @@ def extract(options: Extract, say: Callable[[str], None], *, page: bool = True) 
         InputError: the cohort, the options or the weights are unusable; nothing has been done then.
         RunError: the disk is full.
     """
+    schedule = schedule_of(options)
     backend = _backend_of(options)
     devices = _devices(options, backend)
     settings = settings_of(options, gpu=bool(devices))
@@ -105,15 +107,15 @@ def extract(options: Extract, say: Callable[[str], None], *, page: bool = True) 
     run_dir = cache.root / FOLDER if plan.fold is None else cache.root / FOLDER / "folds" / plan.fold
     refused = _forget_others(jobs, Ledger(run_dir.absolute()), cache, plan)
     jobs = [job for job in jobs if job.id not in refused]
-    if devices:
-        pool = Pool(preload=PRELOAD, devices=devices, per_device=options.workers or 1)
-    else:
-        workers = options.workers or len(os.sched_getaffinity(0))
-        pool = Pool(min(workers, max(1, len(jobs))), preload=PRELOAD)
-    say(f"{cache.root}: {len(jobs)} seizures by {plan.backend}, {pool.slots} at a time")
+    if schedule.scheduler == "local" and not devices:
+        workers = schedule.workers or len(os.sched_getaffinity(0))
+        schedule = replace(schedule, workers=min(workers, max(1, len(jobs))))
+    executor = executor_of(schedule, Needs(PRELOAD, devices=devices, gpu=bool(devices)))
+    at_a_time = f"{executor.slots} at a time" if schedule.scheduler != "ray" else "over a Ray cluster"
+    say(f"{cache.root}: {len(jobs)} seizures by {plan.backend}, {at_a_time}")
     try:
-        with Progress(jobs, pool.slots, lengths={job.id: lengths[job.id] for job in jobs}) as progress:
-            outcome = run_jobs(jobs, run_dir, executor=pool, on_event=progress)
+        with Progress(jobs, executor.slots, lengths={job.id: lengths[job.id] for job in jobs}) as progress:
+            outcome = run_jobs(jobs, run_dir, executor=executor, on_event=progress)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -289,6 +291,8 @@ def _devices(options: Extract, backend: str) -> tuple[str, ...]:
         return ()
     if options.devices is not None:
         return tuple(options.devices.split(","))
+    if options.scheduler != "local":
+        return ()
     import torch  # noqa: PLC0415 - only where it may run
 
     given = os.environ.get("CUDA_VISIBLE_DEVICES")

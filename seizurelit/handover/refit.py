@@ -21,6 +21,7 @@ from seizurelit.loso.finished import finished
 from seizurelit.loso.jobs import CALL
 from seizurelit.loso.run import executor_for
 from seizurelit.scheduling.jobs import Job
+from seizurelit.scheduling.options import Schedule
 from seizurelit.scheduling.progress import Progress
 from seizurelit.scheduling.run import run_jobs
 from seizurelit.training.checkpoint import load_weights
@@ -54,7 +55,7 @@ def refitted(
     jobs = [job for row in ensemble.rows for job in _jobs(again, row, seeds[row.name])]
     jobs = list({job.id: job for job in jobs}.values())
     say(f"{again.folder}: {len(jobs)} trainings on all subjects")
-    executor = executor_for(run.setup, workers)
+    executor = executor_for(run.setup, Schedule(workers=workers))
     with Progress(jobs, executor.slots) as progress:
         outcome = run_jobs(jobs, again.folder, executor=executor, on_event=progress)
     if not outcome.whole:

@@ -16,6 +16,7 @@ from seizurelit.cohort.manifest import Cohort
 from seizurelit.cohort.plan import Plan, load_plans, loso_plan, plan_from_file, save_plans
 from seizurelit.config import Training, check, digest, training_from_json
 from seizurelit.errors import InputError
+from seizurelit.scheduling.places import here
 
 WEIGHTS = "weights.safetensors"
 """The network of a finished job, in its folder."""
@@ -177,9 +178,9 @@ def load_run(folder: Path) -> Run:
     try:
         where, identity = config["where"], config["identity"]
         setup = Setup(
-            cache=Path(where["cache"]),
-            cohort=Path(where["cohort"]) if where["cohort"] else None,
-            folds=Path(where["folds"]) if where["folds"] else None,
+            cache=here(Path(where["cache"])),
+            cohort=here(Path(where["cohort"])) if where["cohort"] else None,
+            folds=here(Path(where["folds"])) if where["folds"] else None,
             split_seed=int(identity["split_seed"]),
             training=training_from_json(identity["training"]),
             preset=str(config["preset"]),

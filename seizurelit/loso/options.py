@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from seizurelit.config import Preset, Stream
+from seizurelit.scheduling.options import Schedule
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class RunOptions(Schedule):
     """Which data, which part of the table, and where it goes.
 
     Attributes:
@@ -22,7 +23,8 @@ class RunOptions:
         split_seed: of the inner validation subjects.
         out: run folder; the default is named by the run's id, so that the same command goes on where it was.
         preset: fast (the default without a GPU) or paper (the default with one).
-        workers: processes at a time; the default is one a CPU core, or one a GPU.
+        device: what the folds are trained on: auto is gpu where this machine has one; with --scheduler ray or slurm, say which
+            the cluster is to give.
         permute_refit: how often to fit every fold anew on permuted labels, one seed each, for the p against chance; its cost is
             printed first.
         diff: folder of an older run of the same cohort, whose table this one is set beside.
@@ -38,7 +40,7 @@ class RunOptions:
     split_seed: int = 0
     out: Path | None = None
     preset: Preset | None = None
-    workers: int | None = None
+    device: Literal["auto", "cpu", "gpu"] = "auto"
     permute_refit: int = 0
     diff: Path | None = None
     wandb: Literal["offline", "online", "off"] = "offline"

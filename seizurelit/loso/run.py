@@ -30,11 +30,11 @@ from seizurelit.loso.permuting import cost, refit, refit_null
 from seizurelit.loso.pooling import PREDICTIONS, pool_run, read_windows
 from seizurelit.loso.standin import stand_in_cache
 from seizurelit.loso.watching import Sweep, Watcher
+from seizurelit.scheduling.executors import executor_of
 from seizurelit.scheduling.jobs import Executor
 from seizurelit.scheduling.ledger import Ledger
-from seizurelit.scheduling.pool import Pool
+from seizurelit.scheduling.options import Needs, Schedule, schedule_of
 from seizurelit.scheduling.run import Outcome, run_jobs
-from seizurelit.scheduling.serial import Serial
 from seizurelit.training.fit import check_trainer_arguments
 from seizurelit.training.loggers import check_loggers
 
@@ -99,6 +99,7 @@ def setup_of(options: RunOptions, training: Training) -> Setup:
     check_grid(training)
     check_tuner(training)
     check_loggers(options.loggers)
+    schedule_of(options)
     if options.seeds is None or options.seeds < 1:
         msg = f"--seeds {options.seeds}: give 1 or more"
         raise InputError(msg)
@@ -120,7 +121,7 @@ def setup_of(options: RunOptions, training: Training) -> Setup:
         split_seed=options.split_seed,
         training=training,
         preset=str(options.preset),
-        device="gpu" if torch.cuda.is_available() else "cpu",
+        device=_device(options),
     )
 
 
@@ -153,7 +154,7 @@ def train(
     )
     if said := tuning_cost(setup.training, jobs):
         console.print(said)
-    executor = functools.partial(executor_for, setup, options.workers)
+    executor = functools.partial(executor_for, setup, options)
     slots = executor().slots
     if options.permute_refit:
         console.print(cost(run, request, options.permute_refit, slots))
@@ -294,15 +295,33 @@ def tabulate(run: Run, request: Request, impossible: Mapping[Row, str], outcome:
     return table
 
 
-def executor_for(setup: Setup, workers: int | None) -> Executor:
-    """This process for one CPU worker, otherwise a pool: over the GPUs, or over the cores."""
-    if workers is not None and workers < 1:
-        msg = f"--workers {workers}: give 1 or more"
+def _device(options: RunOptions) -> str:
+    if options.device == "auto":
+        return "gpu" if torch.cuda.is_available() else "cpu"
+    if options.device == "gpu" and options.scheduler == "local" and not torch.cuda.is_available():
+        msg = "--device gpu: torch finds no GPU here; give cpu, or a --scheduler whose machines have one"
         raise InputError(msg)
-    threads = setup.training.threads
-    if setup.device == "gpu":
+    return options.device
+
+
+def executor_for(setup: Setup, schedule: Schedule) -> Executor:
+    """Who trains the folds of a run.
+
+    Args:
+        setup: of the run.
+        schedule: where, and how many at a time.
+    """
+    schedule = schedule_of(schedule)
+    devices: tuple[str, ...] = ()
+    if setup.device == "gpu" and schedule.scheduler == "local":
         given = os.environ.get("CUDA_VISIBLE_DEVICES")
-        devices = given.split(",") if given else [str(index) for index in range(torch.cuda.device_count())]
-        return Pool(threads=threads, preload=PRELOAD, devices=devices[:workers])
-    workers = workers or max(1, len(os.sched_getaffinity(0)) // threads)
-    return Serial(threads) if workers == 1 else Pool(workers, threads=threads, preload=PRELOAD)
+        devices = tuple(given.split(",")) if given else tuple(str(index) for index in range(torch.cuda.device_count()))
+        # As many workers as are asked for are spread over the devices, the first of them where there are fewer.
+        each = schedule.per_device
+        if schedule.workers is not None:
+            devices = devices[: schedule.workers]
+            each = each or max(1, schedule.workers // len(devices))
+        schedule = dataclasses.replace(schedule, per_device=each)
+    reads = tuple(path for path in (setup.cache, setup.cohort, setup.folds) if path is not None)
+    needs = Needs(PRELOAD, threads=setup.training.threads, devices=devices, gpu=setup.device == "gpu", reads=reads)
+    return executor_of(schedule, needs)

@@ -14,17 +14,15 @@ import os
 import queue
 import signal
 import socket
-import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from seizurelit.scheduling import stopping
 from seizurelit.scheduling.jobs import Report, Task
-from seizurelit.scheduling.worker import execute, limit_threads
+from seizurelit.scheduling.worker import execute, limit_threads, printing_to
 
 
 def main(control_fd: int, preload: Sequence[str], threads: int) -> None:
@@ -119,25 +117,3 @@ def _listen(connection: Connection[Report, Task | None], tasks: queue.SimpleQueu
         if not isinstance(error, (EOFError, OSError)):  # a task that cannot be unpickled here
             traceback.print_exc()
         os.killpg(0, signal.SIGKILL)
-
-
-@contextmanager
-def printing_to(log: Path) -> Iterator[None]:
-    """Send what this process prints, C code included, to a file; it is deleted if nothing came."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    before = os.dup(1), os.dup(2)
-    with log.open("wb") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    try:
-        yield
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(ValueError):
-                stream.flush()
-        for fd, saved in zip((1, 2), before, strict=True):
-            os.dup2(saved, fd)
-            os.close(saved)
-        with suppress(OSError):
-            if log.stat().st_size == 0:
-                log.unlink()

@@ -113,7 +113,9 @@ class Executor(Protocol):
         """Take a task; called only while there is room for it. Must not wait for it."""
 
     def wait(self, timeout: float | None = None) -> Sequence[Report]:
-        """Return what happened, at least one report unless so many seconds pass; called only while a task is under way.
+        """Return what happened, once there is something, so many seconds pass, or there is more room than before.
+
+        Called only while a task is under way.
 
         Each task gives at most one `started` and then exactly one of the other kinds.
         """

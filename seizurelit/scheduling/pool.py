@@ -162,11 +162,7 @@ class Pool:
         if self._each is not None or report.kind != "done":
             return
         cores = max(1, len(os.sched_getaffinity(0)) // (self._threads * len(self._devices)))
-        if report.device_memory_mb is None or report.device_total_mb is None:
-            self._each = 1
-            return
-        fit = int(_USABLE * report.device_total_mb // (report.device_memory_mb + _CONTEXT_MB))
-        self._each = max(1, min(fit, cores))
+        self._each = jobs_that_fit(report, cores)
 
     def _fork(self, device: str | None) -> _Worker:
         ours, theirs = socket.socketpair()
@@ -236,6 +232,19 @@ class Pool:
             self._server.kill()
             self._server.wait()
             self._server = None
+
+
+def jobs_that_fit(report: Report, cores: int | None) -> int:
+    """How many jobs like one that is done a device has room for.
+
+    Args:
+        report: of the job, which was alone on the device.
+        cores: jobs that this machine has CPUs for; None where others see to that.
+    """
+    if report.device_memory_mb is None or report.device_total_mb is None:
+        return 1
+    fit = int(_USABLE * report.device_total_mb // (report.device_memory_mb + _CONTEXT_MB))
+    return max(1, fit if cores is None else min(fit, cores))
 
 
 def _cause(pid: int | None, status: int | None) -> str:

@@ -367,7 +367,8 @@ class _Run:
         name = task.job.id
         if report.kind == "stopped":
             self.ledger.write(replace(record, state="pending"))
-            self.saved.add(name)
+            if record.attempt:  # it had begun
+                self.saved.add(name)
             if stopping.requested():  # this process itself was asked: the job ran in it
                 raise KeyboardInterrupt
             heapq.heappush(self.ready, (self.position[name], name))

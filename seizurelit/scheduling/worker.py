@@ -8,7 +8,8 @@ import os
 import sys
 import time
 import traceback
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,6 +86,28 @@ def execute(task: Task, device: str | None = None) -> Report:
         trace=trace,
         lacked=lacked,
     )
+
+
+@contextmanager
+def printing_to(log: Path) -> Iterator[None]:
+    """Send what this process prints, C code included, to a file; it is deleted if nothing came."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    before = os.dup(1), os.dup(2)
+    with log.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(ValueError):
+                stream.flush()
+        for fd, saved in zip((1, 2), before, strict=True):
+            os.dup2(saved, fd)
+            os.close(saved)
+        with suppress(OSError):
+            if log.stat().st_size == 0:
+                log.unlink()
 
 
 def _lacked(fault: BaseException) -> Literal["memory", "disk"] | None:

@@ -283,6 +283,6 @@ def test_the_scale_of_a_far_camera():
 )
 def test_options_out_of_range_are_refused(tmp_path, options, says):
     with pytest.raises(InputError, match=says):
-        settings_of(Extract(tmp_path, tmp_path, **options), gpu=False)
-    assert settings_of(Extract(tmp_path, tmp_path), gpu=True).appearance_every == 1
-    assert settings_of(Extract(tmp_path, tmp_path), gpu=False).appearance_every == 5
+        settings_of(Extract(cohort=tmp_path, cache=tmp_path, **options), gpu=False)
+    assert settings_of(Extract(cohort=tmp_path, cache=tmp_path), gpu=True).appearance_every == 1
+    assert settings_of(Extract(cohort=tmp_path, cache=tmp_path), gpu=False).appearance_every == 5

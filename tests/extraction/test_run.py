@@ -33,7 +33,7 @@ def prepare(tmp_path, monkeypatch):
     def call(*seen, fold=None, face_points="lapa106", settings=BOTH):
         weights = (Weights("rtmpose.pth", "1" * 64), Weights("ssdlite.pth", "2" * 64, seen))
         monkeypatch.setattr(run, "make_backend", lambda plan, device: Found(weights, face_points))
-        options = Extract(tmp_path / "cohort.csv", tmp_path / "cache", backend="openmmlab", fold=fold)
+        options = Extract(cohort=tmp_path / "cohort.csv", cache=tmp_path / "cache", backend="openmmlab", fold=fold)
         plan = Plan("openmmlab", settings, (), fold=fold)
         return run._prepare(options, plan, read_cohort(options.cohort))
 
