@@ -77,7 +77,8 @@ class Run:
 
     def plan(self, sign: str) -> Plan:
         """The folds of a sign, as saved."""
-        return load_plans(self.folder / "folds.json")[sign]
+        path = self.folder / "folds.json"
+        return _plans(path, path.stat().st_mtime_ns)[sign]
 
     def job_folder(self, row: Row, seed: int, fold: str) -> Path:
         """Where a finished job's files lie."""
@@ -87,6 +88,13 @@ class Run:
 def job_id(row: Row, seed: int, fold: str) -> str:
     """The path-like name of a job."""
     return f"{row.sign}/{row.stream}/{row.model}/seed-{seed}/{fold}"
+
+
+@functools.lru_cache(maxsize=4)
+def _plans(path: Path, written: int) -> dict[str, Plan]:
+    """A run's folds; `written` tells one writing of the file from the next."""
+    del written
+    return load_plans(path)
 
 
 @functools.lru_cache(maxsize=4)

@@ -81,7 +81,8 @@ def lacking_of(run: Run, rows: Sequence[Row]) -> dict[RowKey, frozenset[str]]:
 def jobs_of(run: Run, request: Request) -> tuple[Job, ...]:
     """The jobs of a request, teachers before students; a teacher that was not asked for is trained all the same.
 
-    A fold that holds out no extracted seizure has nothing to score and no job.
+    A fold that holds out no extracted seizure has nothing to score and no job. Of every row the first fold comes before all others,
+    so that it is soon known how long each takes; then stream by stream, so that a worker reads each cohort's tensors once.
 
     Args:
         run: the run, with its plans.
@@ -95,27 +96,31 @@ def jobs_of(run: Run, request: Request) -> tuple[Job, ...]:
     ]
     lacking, cohort = lacking_of(run, rows), run.cohort
     labels = {sign: cohort.labels(cohort.sign(sign)) for sign in request.signs}
-    jobs = []
-    for seed in range(request.seeds):
-        for row in rows:
-            plan = run.plan(row.sign)
-            for name in request.folds or tuple(fold.name for fold in plan.folds):
-                fold = plan.fold(name)
-                held_out = {seizure for seizure in labels[row.sign] if cohort.subject_of(seizure) in fold.test}
-                if held_out <= lacking.get(RowKey(row.sign, row.stream, row.model), frozenset()):
-                    continue
-                teacher = (
-                    (job_id(Row(row.sign, row.stream, "tcn"), seed, fold.name),)
-                    if row.model == "agcn_kd" and taught
-                    else ()
-                )
-                arguments = {
-                    "run_dir": str(run.folder.resolve()),
-                    "sign": row.sign,
-                    "stream": row.stream,
-                    "model": row.model,
-                    "seed": seed,
-                    "fold": fold.name,
-                }
-                jobs.append(Job(job_id(row, seed, fold.name), CALL, arguments, teacher, resumable=True))
-    return tuple(jobs)
+    run_dir = str(run.folder.resolve())
+    jobs: list[tuple[tuple[int, ...], Job]] = []
+    streams = list(dict.fromkeys((row.sign, row.stream) for row in rows))
+    for number, row in enumerate(rows):
+        plan = run.plan(row.sign)
+        without = lacking.get(RowKey(row.sign, row.stream, row.model), frozenset())
+        scored = {cohort.subject_of(seizure) for seizure in labels[row.sign] if seizure not in without}
+        folds = plan.folds if request.folds is None else tuple(plan.fold(name) for name in request.folds)
+        folds = tuple(fold for fold in folds if not scored.isdisjoint(fold.test))
+        for place, fold in enumerate(folds):
+            for seed in range(request.seeds):
+                first = seed == place == 0
+                order = (seed, not first, streams.index((row.sign, row.stream)), place, number)
+                jobs.append((order, _job(run_dir, row, seed, fold.name, taught=taught)))
+    return tuple(job for _, job in sorted(jobs, key=lambda pair: pair[0]))
+
+
+def _job(run_dir: str, row: Row, seed: int, fold: str, *, taught: bool) -> Job:
+    teacher = (job_id(Row(row.sign, row.stream, "tcn"), seed, fold),) if row.model == "agcn_kd" and taught else ()
+    arguments = {
+        "run_dir": run_dir,
+        "sign": row.sign,
+        "stream": row.stream,
+        "model": row.model,
+        "seed": seed,
+        "fold": fold,
+    }
+    return Job(job_id(row, seed, fold), CALL, arguments, teacher, resumable=True)

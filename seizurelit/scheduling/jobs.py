@@ -26,8 +26,8 @@ class Job:
         call: "module:function", imported by whoever runs the job.
         arguments: keyword arguments, picklable.
         requires: ids of the jobs whose folders this one reads.
-        resumable: the function also takes `checkpoint`, a folder that outlives an attempt; it writes there what it can go on
-            from, and answers `stopping.requested()` by raising `Stopped`.
+        resumable: the function also takes `checkpoint`, a folder that outlives an attempt; it makes it, to write there what it can
+            go on from, and answers `stopping.requested()` by raising `Stopped`.
     """
 
     id: str
@@ -46,7 +46,7 @@ class Task:
         folder: an empty folder of the run's own file system; the scheduler renames it once the job is done.
         log: file that takes what the job prints, where the executor can redirect it.
         inputs: digest of each required job's results, recorded with this job's own.
-        checkpoint: folder of a resumable job.
+        checkpoint: folder of a resumable job, which need not be there.
         alone: nothing else may run on the device; it had too little memory for several.
     """
 

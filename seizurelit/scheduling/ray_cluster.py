@@ -12,6 +12,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 import uuid
@@ -99,7 +100,7 @@ def _work(
         return remote.run(task), None
     here = receive(task, cargo, ray.get)
     report = remote.run(here)
-    return report, give_back(here)
+    return report, give_back(here, stopped=report.kind == "stopped")
 
 
 def _visible(folder: Path) -> bool:
@@ -255,14 +256,14 @@ class RayCluster:
 
     def close(self) -> None:
         """Leave the cluster, which ends our tasks; end it if it is ours."""
-        if self._ray is None:
+        ray, self._ray = self._ray, None
+        if ray is None or not ray.is_initialized():  # a call would start a Ray of its own
             return
-        ray = self._ray
         with suppress(Exception):
             for reference in self._tasks:
                 ray.cancel(reference, force=True)
             if self._shipment is not None:
-                self._clean_up(self._shipment.name)
+                _clean_up(ray, self._shipment.name)
         self._tasks.clear()
         if self._ours:
             with suppress(Exception):
@@ -270,7 +271,6 @@ class RayCluster:
         else:
             with suppress(Exception):
                 ray.kill(self._board)
-        self._ray = None
 
     def _connect(self) -> None:
         ray = self._ray
@@ -281,6 +281,7 @@ class RayCluster:
         where = {"address": self._address} if self._address else {"address": "local", "num_cpus": cores}
         more = {} if self._address else {"include_dashboard": False}
         try:
+            _reach(self._address)
             with _own_signals():
                 ray.init(**where, **more, **quiet)
         except Exception as error:
@@ -362,19 +363,26 @@ class RayCluster:
             raise InputError(msg)
         self._shipment = Shipment(self._run_dir, self._reads, self._ray.put)
 
-    def _clean_up(self, shipment: str) -> None:
-        """Delete what was sent, on every node."""
-        ray = self._ray
-        strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-        clean = ray.remote(num_cpus=0, max_retries=0)(forget)
-        nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
-        pending = [clean.options(scheduling_strategy=strategy(node, soft=False)).remote(shipment) for node in nodes]
-        ray.wait(pending, num_returns=len(pending), timeout=10)
-
     def _gone(self, error: Exception) -> RunError:
         return RunError(
             f"--scheduler ray: the cluster is gone ({one_line(error)}); what is done is kept, the same command goes on from here"
         )
+
+
+def _clean_up(ray: Any, shipment: str) -> None:
+    """Delete what was sent, on every node."""
+    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+    clean = ray.remote(num_cpus=0, max_retries=0)(forget)
+    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+    pending = [clean.options(scheduling_strategy=strategy(node, soft=False)).remote(shipment) for node in nodes]
+    ray.wait(pending, num_returns=len(pending), timeout=10)
+
+
+def _reach(address: str | None) -> None:
+    """Raise OSError where nothing listens at host:port, for which Ray itself would wait some minutes."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _ray() -> Any:

@@ -49,7 +49,7 @@ class Made:
 
     Attributes:
         files: of the task's folder.
-        checkpoint: of its checkpoint.
+        checkpoint: of its checkpoint; none unless it was stopped.
         log: what the job printed; None where that is nothing.
     """
 
@@ -114,7 +114,7 @@ def unload(task: Task, made: Made) -> None:
         made: of it.
     """
     write_files(task.folder, made.files)
-    if task.checkpoint is not None:
+    if task.checkpoint is not None and made.checkpoint:
         shutil.rmtree(task.checkpoint, ignore_errors=True)
         write_files(task.checkpoint, made.checkpoint)
     if made.log is not None:
@@ -145,7 +145,7 @@ def receive(task: Task, cargo: Cargo, get: Callable[[Any], bytes]) -> Task:
     own = root / "tasks" / uuid.uuid4().hex
     (own / "folder").mkdir(parents=True)
     checkpoint = None if task.checkpoint is None else own / "checkpoint"
-    if checkpoint is not None:
+    if checkpoint is not None and cargo.checkpoint:
         write_files(checkpoint, {name: get(content) for name, content in cargo.checkpoint.items()})
     arguments = {name: _relocated(value) for name, value in task.job.arguments.items()}
     relocated = replace(task.job, arguments=arguments)
@@ -174,14 +174,15 @@ def _relocated(value: Any) -> Any:
     return value
 
 
-def give_back(task: Task) -> Made:
+def give_back(task: Task, *, stopped: bool) -> Made:
     """What a task made here, which is deleted.
 
     Args:
         task: from `receive`.
+        stopped: whether it is to go on later, and has left a checkpoint.
     """
     log = task.log.read_bytes() if task.log.exists() else None
-    checkpoint = {} if task.checkpoint is None else read_files(task.checkpoint)
+    checkpoint = read_files(task.checkpoint) if stopped and task.checkpoint is not None else {}
     made = Made(read_files(task.folder), checkpoint, log)
     shutil.rmtree(task.folder.parent, ignore_errors=True)
     return made

@@ -273,7 +273,6 @@ def test_the_scale_of_a_far_camera():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"workers": 0}, "--workers 0"),
         ({"detect_every": 0}, "--detect_every 0"),
         ({"longest_gap": -1.0}, "--longest_gap"),
         ({"least_confidence": 1.0}, "--least_confidence"),

@@ -86,6 +86,7 @@ def epochs(folder, name, journal, count=20, seconds=0.05, checkpoint=None):
         measure("epochs", 1)
         rows.append([epoch, name])
         if stopping.requested():
+            checkpoint.mkdir(parents=True, exist_ok=True)
             state.write_text(json.dumps(rows))
             raise stopping.Stopped
     (folder / "rows.json").write_text(json.dumps(rows))
@@ -123,6 +124,17 @@ def device_user(folder, journal, mb=2000, total_mb=10000):
 def full(folder):
     (folder / "big").write_bytes(bytes(8 * 2**20))
     return {}
+
+
+def read(folder, run_dir, cache, of=None):
+    """What lies where the run says, and where that is."""
+    run_dir, cache = Path(run_dir), Path(cache)
+    print("told of it")
+    (folder / "where.txt").write_text(f"{run_dir}\\n{cache}\\n{folder}\\n")
+    before = None if of is None else (run_dir / "jobs" / of / "note.txt").read_text()
+    (folder / "note.txt").write_text("from m/first")
+    return {"config": (run_dir / "config.json").read_text(), "tensors": (cache / "deep" / "tensors.bin").read_text(),
+            "before": before}
 
 
 def leave(folder):

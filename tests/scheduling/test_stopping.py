@@ -106,6 +106,7 @@ def test_a_worker_that_is_told_to_stop_is_replaced_and_its_job_goes_on(tmp_path,
 def test_a_checkpoint_of_other_inputs_does_not_count(tmp_path):
     ledger = Ledger(tmp_path)
     folder = ledger.checkpoint("m/x", {"m/t": "1"})
+    folder.mkdir(parents=True)
     (folder / "state.json").write_text("[]")
     assert (ledger.checkpoint("m/x", {"m/t": "1"}) / "state.json").exists()
     assert not (ledger.checkpoint("m/x", {"m/t": "2"}) / "state.json").exists()
