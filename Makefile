@@ -97,7 +97,7 @@ bench: $(VENV)/.dev  ## speed: of training, as ratios measured by turns; of extr
 bench-openmm: $(VENV)/.openmm  ## frames a second of OpenMMLab through our backend against its own inferencer
 	$(RUN) -m bench.openmm $(ARGS)
 
-faults: $(VENV)/.dev  ## faults drawn at random into real runs (ARGS="--draws 200 --seed 0")
+faults: $(VENV)/.dev $(VENV)/.cluster  ## faults drawn at random into real runs (ARGS="--draws 200 --seed 0")
 	$(RUN) -m bench.faults $(ARGS)
 
 fuzz: $(VENV)/.dev  ## damaged and hostile files: one line each, never a traceback

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import os
 import random
@@ -43,8 +44,10 @@ from seizurelit.loso.options import RunOptions
 from seizurelit.loso.pooling import PREDICTIONS, pool_run, trained_rows
 from seizurelit.loso.watching import Watcher
 from seizurelit.scheduling import fork_server, pool
+from seizurelit.scheduling.jobs import Executor
 from seizurelit.scheduling.ledger import Ledger, Record
 from seizurelit.scheduling.pool import Pool
+from seizurelit.scheduling.ray_cluster import RayCluster
 from seizurelit.scheduling.run import Event, run_jobs
 from seizurelit.synthetic.options import StandIn
 from seizurelit.synthetic.write import synthesize
@@ -85,6 +88,7 @@ class Place:
         undisturbed: predictions.csv of a run without a fault.
         steps: job → training steps of a run without a fault.
         said: what stands in the row.
+        executor: who runs the jobs.
     """
 
     folder: Path
@@ -93,6 +97,7 @@ class Place:
     undisturbed: bytes
     steps: dict[str, float] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
+    executor: Callable[[], Executor] = lambda: Pool(2, preload=())
 
     @property
     def run(self) -> Path:
@@ -172,7 +177,7 @@ def one_run(place: Place, wandb: str, events: Path, prepare: Callable[[Run], Non
                 file.flush()
                 watcher(event)
 
-            outcome = run_jobs(jobs, run.folder, executor=Pool(2, preload=()), on_event=told)
+            outcome = run_jobs(jobs, run.folder, executor=place.executor(), on_event=told)
             _, notes = pool_run(run)
     except InputError as error:
         print(*error.faults, sep="\n")
@@ -606,6 +611,61 @@ def two_parents(place: Place) -> str:
     return "shared, one killed, same bytes" if killed else "shared, none twice, same bytes"
 
 
+_NODES = """
+import os, sys
+from ray.cluster_utils import Cluster
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+cluster.wait_for_nodes()
+print(cluster.address, flush=True)
+for line in sys.stdin:
+    cluster.remove_node(nodes[int(line)], allow_graceful=False)
+cluster.shutdown()
+"""
+
+
+@contextlib.contextmanager
+def ray_nodes() -> Iterator[tuple[str, Callable[[int], None]]]:
+    """A Ray cluster on this machine, of two nodes with a CPU each beside a head without: its address, and what kills a node."""
+    os.environ |= {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "disabled",
+    }  # on this machine alone, as long as the draw
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        [sys.executable, "-c", _NODES], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    orders = process.stdin
+
+    def kill(number: int) -> None:
+        print(number, file=orders, flush=True)
+
+    try:
+        yield process.stdout.readline().strip(), kill
+    finally:
+        process.communicate(timeout=HANGS)
+
+
+def kill_ray_node(place: Place) -> str:
+    """A node of a Ray cluster is gone; the run goes on with the rest."""
+    with ray_nodes() as (address, kill):
+        place.executor = lambda: RayCluster(address)
+        child = fork_run(place, "first")
+        moment(place, child)
+        kill(place.random.randrange(2))
+        if child.wait() != 0:
+            msg = f"the run left with {child.code}: {tail(child.log)}"
+            raise WrongError(msg)
+    retried = len(child.happened("retried"))
+    if retried:
+        place.said.append(f"{retried} tried again")
+    same(place)
+    done_twice(child)
+    return "went on, same bytes"
+
+
 def data_raise(place: Place) -> str:
     """The data of one fold raise; its other folds are there, and the fold too once they do not."""
     subject = place.random.choice(Cache.open(place.cache).cohort().subjects)
@@ -655,6 +715,7 @@ FAULTS: dict[str, Callable[[Place], str]] = {
     "clock set back": clock_back,
     "wandb's service gone": wandb_gone,
     "wandb's service hanging": wandb_hangs,
+    "SIGKILL of a Ray node": kill_ray_node,
     "two parents on one folder": two_parents,
     "a fold whose data raise": data_raise,
 }
@@ -685,6 +746,8 @@ def main() -> None:
         for name in list(FAULTS):
             if name != options.only:
                 del FAULTS[name]
+    if importlib.util.find_spec("ray") is None and FAULTS.pop("SIGKILL of a Ray node", None):
+        print("no Ray node is killed: Ray is not installed (make env-cluster)")
     results: Counter[tuple[str, str]] = Counter()
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="seizurelit-faults-", ignore_cleanup_errors=True) as temporary:
