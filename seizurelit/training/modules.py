@@ -118,7 +118,7 @@ class DistilledStudent(SeizureClassifier):
         classes: int,
     ) -> None:
         super().__init__(network, optimiser, steps=steps, classes=classes)
-        self.teachers = nn.ModuleList(teachers).requires_grad_(requires_grad=False)
+        self.teachers = nn.ModuleList(teachers).requires_grad_(requires_grad=False).eval()  # Lightning keeps each mode
         self.register_buffer("teacher_of", teacher_of, persistent=False)
         self.settings = settings
 

@@ -1,11 +1,17 @@
 import pytest
 import torch
 
+from bench.small import QUICK_TRAINING
+from seizurelit.cache.store import Cache
+from seizurelit.cohort.plan import loso_plan
 from seizurelit.config import Training, with_overrides
-from seizurelit.data.fold import Batch
+from seizurelit.data.fold import Batch, FoldDataModule
+from seizurelit.data.store import load_store
 from seizurelit.models.agcn import Agcn
 from seizurelit.models.tcn import Tcn
-from seizurelit.training.networks import WindowNetwork, reads
+from seizurelit.training.fit import fit
+from seizurelit.training.modules import DistilledStudent
+from seizurelit.training.networks import WindowNetwork, build_network, reads
 
 
 def batch(condition: torch.Tensor | None) -> Batch:
@@ -51,3 +57,24 @@ def test_what_a_model_reads():
     assert reads("agcn_kd", training) == ("keypoints", "appearance")
     assert reads("agcn_kd", with_overrides(training, {"distillation.alpha": 0.0})) == ("keypoints",)
     assert reads("agcn_kd", with_overrides(training, {"tcn.input": "keypoints"})) == ("keypoints",)
+
+
+def test_a_teacher_is_in_evaluation_mode_while_its_student_is_trained(tiny_cache, monkeypatch):
+    """Its dropout would teach noise; Lightning leaves each module in the mode that it finds."""
+    cache = Cache.open(tiny_cache)
+    cohort = cache.cohort()
+    sign = cohort.sign("dystonia")
+    store = load_store(cache, cohort, sign, "pose", keypoints=True, appearance=True)
+    data = FoldDataModule(store, loso_plan(cohort, sign).folds[0], QUICK_TRAINING, seed=0)
+    modes = []
+    real = DistilledStudent.teacher_logits
+
+    def watched(self, batch):
+        modes.append((self.training, any(module.training for module in self.teachers.modules())))
+        return real(self, batch)
+
+    monkeypatch.setattr(DistilledStudent, "teacher_logits", watched)
+    teacher = build_network("tcn", QUICK_TRAINING, data)
+    nobody = torch.zeros(len(store.seizures), dtype=torch.long)
+    fit("agcn_kd", data, QUICK_TRAINING, seed=0, device="cpu", history=None, teachers=(teacher,), teacher_of=nobody)
+    assert set(modes) == {(True, False)}
