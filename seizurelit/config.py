@@ -199,6 +199,8 @@ class Training:
         precision: Lightning's name, such as 32-true or bf16-mixed.
         deterministic: refuse kernels that give other bits each time, as some of CUDA's do; without, a table is not repeatable.
         threads: CPU threads a job.
+        stack: folds of a model and seed that are trained together on one device, each to what it would be alone but for rounding;
+            1 trains them one by one, 0 all at once. For GPUs: on a CPU it does not pay.
         trainer: further arguments of Lightning's Trainer, as --trainer.NAME VALUE.
         grid: settings to choose from on each fold's inner validation subjects, such as [{optimiser.lr: [0.001, 0.003],
             agcn.dropout: [0, 0.2]}]: of every mapping all combinations of its values; a model chooses among those that it knows.
@@ -217,6 +219,7 @@ class Training:
     precision: str = "32-true"
     deterministic: bool = True
     threads: int = 1
+    stack: int = 1
     trainer: dict[str, Any] = field(default_factory=dict)
     grid: list[dict[str, Any]] = field(default_factory=list)
     tune: int = 0
@@ -259,7 +262,7 @@ def with_overrides(training: Training, overrides: Mapping[str, Any]) -> Training
 
 
 # What decides how a run is done, and not what a fold may choose.
-_NOT_CHOSEN = {"precision", "threads", "trainer", "grid", "tune", "tcn.input", "inputs.condition"}
+_NOT_CHOSEN = {"precision", "threads", "stack", "trainer", "grid", "tune", "tcn.input", "inputs.condition"}
 _NOT_CHOSEN |= {"distillation.cross_fitted", "distillation.groups"}
 
 
@@ -408,6 +411,7 @@ def check(training: Training) -> None:
             "0 to below 1",
         ),
         "threads": (t.threads, t.threads >= 1, "1 or more"),
+        "stack": (t.stack, t.stack >= 0, "0 or more"),
     }
     faults = [f"--{name} {value}: give {wanted}" for name, (value, good, wanted) in rules.items() if not good]
     if faults:

@@ -85,17 +85,17 @@ def seizure_weights(labels: Tensor, subjects: Sequence[str]) -> Tensor:
     return torch.tensor(share, dtype=torch.float32) * len(share)
 
 
-class _Batches:
+class Batches:
     """An iterable with a length, which is all that Lightning asks of a dataloader."""
 
-    def __init__(self, length: int, batches: Callable[[], Iterator[Batch]]) -> None:
+    def __init__(self, length: int, batches: Callable[[], Iterator[Any]]) -> None:
         self.length = length
         self.batches = batches
 
     def __len__(self) -> int:
         return self.length
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Any]:
         return self.batches()
 
 
@@ -214,6 +214,15 @@ class FoldDataModule(pl.LightningDataModule):
         Args:
             epoch: from 0; with the seed it decides every random number.
         """
+        for index, starts, drawn in self.draws(epoch):
+            yield self.batch(index, starts, torch.ones_like(starts, dtype=torch.bool), drawn)
+
+    def draws(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Draw]]:
+        """All that is random about an epoch's batches: seizures (B,), first frames of their windows (B, W), changes of these.
+
+        Args:
+            epoch: from 0; with the seed it decides every random number.
+        """
         settings, windows = self.training.augmentation, self.training.windows
         key = hashlib.sha256(f"{self.seed}/{epoch}".encode()).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(key[:7], "big"))
@@ -222,8 +231,11 @@ class FoldDataModule(pl.LightningDataModule):
             self.guard.admit((self.store.subjects[i] for i in index.tolist()), "a training batch")
             drawn = draw(settings, len(index), windows.per_seizure, generator)
             span = ((windows.frames - 1) * windows.step * drawn.speed).ceil().long() + 1
-            starts = draw_starts(self._lengths[index], span, windows.per_seizure, generator, phases=windows.step)
-            yield self._batch(index, starts, torch.ones_like(starts, dtype=torch.bool), drawn)
+            yield (
+                index,
+                draw_starts(self._lengths[index], span, windows.per_seizure, generator, phases=windows.step),
+                drawn,
+            )
 
     def held_out_batches(self) -> Iterator[Batch]:
         """All windows of every held-out seizure, the windows of a seizure in one batch, without augmentation."""
@@ -231,7 +243,7 @@ class FoldDataModule(pl.LightningDataModule):
             widest = max(map(len, starts))
             padded = torch.stack([torch.nn.functional.pad(part, (0, widest - len(part))) for part in starts])
             mask = torch.arange(widest) < torch.tensor([len(part) for part in starts]).unsqueeze(1)
-            yield self._batch(torch.tensor(indices), padded, mask, None)
+            yield self.batch(torch.tensor(indices), padded, mask, None)
 
     def scored_spans(self) -> dict[int, list[tuple[float, float]]]:
         """Held-out seizure's index → (start, end) of each window that is scored, in seconds, in the order of the batches."""
@@ -243,19 +255,19 @@ class FoldDataModule(pl.LightningDataModule):
             for index, starts in zip(indices, listed, strict=True)
         }
 
-    def train_dataloader(self) -> _Batches:
+    def train_dataloader(self) -> Batches:
         """Ready batches of the Trainer's present epoch."""
 
         def batches() -> Iterator[Batch]:
             return self.training_batches(self.trainer.current_epoch if self.trainer is not None else 0)
 
-        return _Batches(self.steps_per_epoch, batches)
+        return Batches(self.steps_per_epoch, batches)
 
-    def test_dataloader(self) -> _Batches:
+    def test_dataloader(self) -> Batches:
         """Ready batches of the held-out seizures."""
-        return _Batches(len(self._scoring_plan()), self.held_out_batches)
+        return Batches(len(self._scoring_plan()), self.held_out_batches)
 
-    def predict_dataloader(self) -> _Batches:
+    def predict_dataloader(self) -> Batches:
         """As `test_dataloader`."""
         return self.test_dataloader()
 
@@ -286,7 +298,15 @@ class FoldDataModule(pl.LightningDataModule):
             plan[-1][1].append(starts[index])
         return plan
 
-    def _batch(self, index: Tensor, starts: Tensor, window_mask: Tensor, drawn: Draw | None) -> Batch:
+    def batch(self, index: Tensor, starts: Tensor, window_mask: Tensor, drawn: Draw | None) -> Batch:
+        """Gather, normalise and, in training, change windows.
+
+        Args:
+            index: (B,) seizures of the store.
+            starts: (B, W) first frames.
+            window_mask: (B, W) bool.
+            drawn: the changes; None for scoring.
+        """
         keypoints, keypoints_mask = self._keypoints(index, starts, drawn)
         appearance, appearance_mask = self._appearance(index, starts, drawn)
         return Batch(

@@ -74,16 +74,25 @@ def check_trainer_arguments(training: Training) -> None:
     if faults:
         raise InputError(*faults)
     try:
-        _trainer(training, epochs=1, device="cpu", logger=False)
+        trainer_for(training, epochs=1, device="cpu", logger=False)
     except Exception as error:  # whatever the Trainer says about a value is the user's to read
         what = f"--precision {training.precision}, --trainer {arguments}"
         msg = f"{what}: Lightning's Trainer refuses it: {' '.join(str(error).split())}"
         raise InputError(msg) from None
 
 
-def _trainer(
+def trainer_for(
     training: Training, *, epochs: int, device: str, logger: CSVLogger | bool, saving: Saving | None = None
 ) -> pl.Trainer:
+    """A Trainer of one device and a fixed number of epochs.
+
+    Args:
+        training: its precision and further arguments.
+        epochs: how many.
+        device: cpu or gpu.
+        logger: of the curves; False keeps none.
+        saving: saves states to go on from.
+    """
     ours: dict[str, Any] = {
         "max_epochs": epochs,
         "accelerator": device,
@@ -156,7 +165,7 @@ def fit(
         if saving is not None and saving.ended:
             saving.take_ended(module, logger)
             return module
-        trainer = _trainer(training, epochs=epochs, device=device, logger=logger or False, saving=saving)
+        trainer = trainer_for(training, epochs=epochs, device=device, logger=logger or False, saving=saving)
         before = saving.path if saving is not None else None
         trainer.fit(module, datamodule=data, ckpt_path=before, weights_only=True if before else None)
     measure("training_steps", trainer.global_step - (saving.steps if saving is not None else 0))
@@ -178,7 +187,7 @@ def predict(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        batches = _trainer(training, epochs=1, device=device, logger=False).predict(module, datamodule=data)
+        batches = trainer_for(training, epochs=1, device=device, logger=False).predict(module, datamodule=data)
     scores: dict[str, np.ndarray] = {}
     rows: list[tuple[str, ...]] = []
     spans = data.scored_spans()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -29,7 +31,14 @@ def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
     return (values * weight).mean()
 
 
-def cross_entropy(logits: Tensor, target: Tensor, weight: Tensor, smoothing: float = 0.0) -> Tensor:
+def cross_entropy(
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    smoothing: float = 0.0,
+    *,
+    mean: Callable[[Tensor, Tensor], Tensor] = weighted_mean,
+) -> Tensor:
     """Weighted cross-entropy of (B, K) logits against (B,) classes.
 
     Args:
@@ -37,11 +46,19 @@ def cross_entropy(logits: Tensor, target: Tensor, weight: Tensor, smoothing: flo
         target: (B,) class indices.
         weight: (B,) weight of each seizure.
         smoothing: share of the target spread evenly over the classes (Szegedy et al., 2016).
+        mean: of (B,) values under (B,) weights.
     """
-    return weighted_mean(functional.cross_entropy(logits, target, reduction="none", label_smoothing=smoothing), weight)
+    return mean(functional.cross_entropy(logits, target, reduction="none", label_smoothing=smoothing), weight)
 
 
-def distillation(student: Tensor, teacher: Tensor, weight: Tensor, temperature: float) -> Tensor:
+def distillation(
+    student: Tensor,
+    teacher: Tensor,
+    weight: Tensor,
+    temperature: float,
+    *,
+    mean: Callable[[Tensor, Tensor], Tensor] = weighted_mean,
+) -> Tensor:
     """T²·KL(teacher ‖ student) of softened scores (Hinton et al., 2015, section 2), weighted as the cross-entropy is.
 
     Args:
@@ -49,8 +66,9 @@ def distillation(student: Tensor, teacher: Tensor, weight: Tensor, temperature: 
         teacher: (B, K) logits, without gradient.
         weight: (B,) weight of each seizure.
         temperature: T.
+        mean: of (B,) values under (B,) weights.
     """
     log_student = torch.log_softmax(student / temperature, dim=-1)
     log_teacher = torch.log_softmax(teacher / temperature, dim=-1)
     divergence = (log_teacher.exp() * (log_teacher - log_student)).sum(-1)
-    return temperature**2 * weighted_mean(divergence, weight)
+    return temperature**2 * mean(divergence, weight)

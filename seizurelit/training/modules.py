@@ -16,7 +16,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from seizurelit.config import Distillation, Optimiser
 from seizurelit.data.fold import Batch
-from seizurelit.training.losses import cross_entropy, distillation, seizure_logits
+from seizurelit.training.losses import cross_entropy, distillation, seizure_logits, weighted_mean
 from seizurelit.training.networks import WindowNetwork
 
 
@@ -45,7 +45,11 @@ class SeizureClassifier(pl.LightningModule):
 
     def loss(self, batch: Batch, logits: Tensor) -> Tensor:
         """The training loss, a scalar, of (B, K) logits."""
-        return cross_entropy(logits, batch.label, batch.weight, self.optimiser.label_smoothing)
+        return cross_entropy(logits, batch.label, batch.weight, self.optimiser.label_smoothing, mean=self.mean)
+
+    def mean(self, values: Tensor, weight: Tensor) -> Tensor:
+        """What a batch's loss is of its seizures' (B,)."""
+        return weighted_mean(values, weight)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """One step; the epoch's mean loss and accuracy go into the history."""
@@ -141,5 +145,5 @@ class DistilledStudent(SeizureClassifier):
         hard = super().loss(batch, logits)
         if alpha == 0:
             return hard
-        soft = distillation(logits, self.teacher_logits(batch), batch.weight, self.settings.temperature)
+        soft = distillation(logits, self.teacher_logits(batch), batch.weight, self.settings.temperature, mean=self.mean)
         return (1 - alpha) * hard + alpha * soft

@@ -161,6 +161,7 @@ class Saving(Checkpoint):
             logger: of the curves.
         """
         state = torch.load(str(self.path), map_location="cpu", weights_only=True)
+        module.on_load_checkpoint(state)
         module.load_state_dict(state["state_dict"])
         self.rows = state["callbacks"][self.state_key]["rows"]
         if logger is not None:
