@@ -7,7 +7,9 @@ each, T frames, V joints, C of x, y, z, D features.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +18,28 @@ from seizurelit.cohort.skeleton import Skeleton
 from seizurelit.config import Augmentation, Inputs
 from seizurelit.data.normalise import rotate, turned_plane
 from seizurelit.errors import InputError
+
+
+class Later(NamedTuple):
+    """Seeds of some seizures of a batch.
+
+    Attributes:
+        seizures: how many.
+        noise: seeds the noise.
+        joints: likewise the joints to drop.
+        features: likewise the features to drop.
+    """
+
+    seizures: int
+    noise: int
+    joints: int
+    features: int
+
+    @staticmethod
+    def uniform(seeds: Iterable[tuple[int, int]], *shape: int) -> Tensor:
+        """(B, …) uniform numbers of seizures with their seeds, given as (seizures, seed)."""
+        drawn = [torch.rand(count, *shape, generator=torch.Generator().manual_seed(seed)) for count, seed in seeds]
+        return torch.cat(drawn)
 
 
 @dataclass(frozen=True)
@@ -27,18 +51,25 @@ class Draw:
         flip: (B, W) bool.
         angle: (B, W) radians.
         scale: (B, W) factor of size.
-        noise_seed: seeds the noise, which is drawn only where it is wanted.
-        joint_seed: likewise the joints to drop.
-        feature_seed: likewise the features to drop.
+        later: what seeds the numbers that are drawn only where they are wanted: of the B seizures, or of some after others.
     """
 
     speed: Tensor
     flip: Tensor
     angle: Tensor
     scale: Tensor
-    noise_seed: int
-    joint_seed: int
-    feature_seed: int
+    later: tuple[Later, ...]
+
+
+def joined(draws: Sequence[Draw]) -> Draw:
+    """The changes of several batches, one after the other; not for noise, whose numbers depend on a batch's frames."""
+    return Draw(
+        speed=torch.cat([one.speed for one in draws]),
+        flip=torch.cat([one.flip for one in draws]),
+        angle=torch.cat([one.angle for one in draws]),
+        scale=torch.cat([one.scale for one in draws]),
+        later=tuple(part for one in draws for part in one.later),
+    )
 
 
 def draw(settings: Augmentation, seizures: int, windows: int, generator: torch.Generator) -> Draw:
@@ -58,9 +89,7 @@ def draw(settings: Augmentation, seizures: int, windows: int, generator: torch.G
         angle=centred[0] * settings.rotation,
         scale=1 + centred[1] * settings.scale,
         speed=1 + centred[2] * settings.speed,
-        noise_seed=noise,
-        joint_seed=joints,
-        feature_seed=features,
+        later=(Later(seizures, noise, joints, features),),
     )
 
 
@@ -148,13 +177,14 @@ def augment_keypoints(
         factor = drawn.scale.to(device)[..., None, None]
         keypoints, path = keypoints * factor.unsqueeze(-1), path * factor
     if settings.noise > 0:
-        generator = torch.Generator().manual_seed(drawn.noise_seed)
+        (later,) = drawn.later
+        generator = torch.Generator().manual_seed(later.noise)
         noise = torch.randn(keypoints.shape, generator=generator).to(device)
         keypoints = keypoints + settings.noise * noise * (confidence > 0).unsqueeze(-1)
     if settings.joint_dropout > 0:
-        generator = torch.Generator().manual_seed(drawn.joint_seed)
-        B, W, _, V = confidence.shape
-        kept = (torch.rand(B, W, 1, V, generator=generator) >= settings.joint_dropout).to(device)
+        _, W, _, V = confidence.shape
+        uniform = Later.uniform(((part.seizures, part.joints) for part in drawn.later), W, 1, V)
+        kept = (uniform >= settings.joint_dropout).to(device)
         confidence = confidence * kept
         keypoints = keypoints * kept.unsqueeze(-1)
     return keypoints, confidence, path
@@ -163,8 +193,8 @@ def augment_keypoints(
 def augment_appearance(appearance: Tensor, drawn: Draw, settings: Augmentation) -> Tensor:
     """Drop features of (B, W, T, D) throughout a window and scale up the others, as dropout does."""
     if settings.feature_dropout > 0:
-        generator = torch.Generator().manual_seed(drawn.feature_seed)
-        B, W, _, D = appearance.shape
-        kept = torch.rand(B, W, 1, D, generator=generator) >= settings.feature_dropout
+        _, W, _, D = appearance.shape
+        uniform = Later.uniform(((part.seizures, part.features) for part in drawn.later), W, 1, D)
+        kept = uniform >= settings.feature_dropout
         appearance = appearance * (kept / max(1 - settings.feature_dropout, 1e-6)).to(appearance.device)
     return appearance

@@ -306,7 +306,12 @@ class FoldDataModule(pl.LightningDataModule):
             starts: (B, W) first frames.
             window_mask: (B, W) bool.
             drawn: the changes; None for scoring.
+
+        Returns:
+            Where the store's tensors are.
         """
+        weight, device = self.weights[index], self.store.labels.device
+        index, starts, window_mask = index.to(device), starts.to(device), window_mask.to(device)
         keypoints, keypoints_mask = self._keypoints(index, starts, drawn)
         appearance, appearance_mask = self._appearance(index, starts, drawn)
         return Batch(
@@ -317,7 +322,7 @@ class FoldDataModule(pl.LightningDataModule):
             None if self.store.condition is None else self.store.condition[index],
             window_mask,
             self.store.labels[index],
-            self.weights[index],
+            weight.to(device),
             index,
         )
 
@@ -331,7 +336,7 @@ class FoldDataModule(pl.LightningDataModule):
         clock = _Clock.of(index, starts, speed, frames=windows.frames, step=windows.step, offsets=store.offsets)
         keypoints, confidence = clock.keypoints(store.keypoints, store.confidence)
         if inputs.without:
-            kept = torch.tensor([name not in inputs.without for name in skeleton.joints])
+            kept = torch.tensor([name not in inputs.without for name in skeleton.joints], device=keypoints.device)
             keypoints, confidence = keypoints * kept.unsqueeze(-1), confidence * kept
         root = None if store.root is None else clock.read(store.root)
         keypoints, path = normalise(keypoints, confidence > 0, root, skeleton)
@@ -400,11 +405,11 @@ class _Clock(NamedTuple):
         last = (offsets[index + 1] - offsets[index])[:, None, None] - 1
         slowest = step if speed is None else step * float(speed.min())
         frames = min(frames, int((last.squeeze(-1) - starts).max() / slowest) + 1)
-        ticks = torch.arange(frames) * step
+        ticks = torch.arange(frames, device=starts.device) * step
         if speed is None:
             position = starts.unsqueeze(-1) + ticks
             return cls(first + position.minimum(last), None, None, position <= last)
-        exact = starts.unsqueeze(-1) + ticks * speed.unsqueeze(-1)
+        exact = starts.unsqueeze(-1) + ticks * speed.unsqueeze(-1).to(starts.device)
         position = exact.floor().long()
         share = exact - position
         return cls(first + position.minimum(last), first + (position + 1).minimum(last), share, exact <= last)

@@ -15,6 +15,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from seizurelit.data.augment import Draw, joined
 from seizurelit.data.fold import Batch, Batches, FoldDataModule
 
 
@@ -22,12 +23,20 @@ class StackedBatch(NamedTuple):
     """A batch of R folds.
 
     Attributes:
-        rows: the seizures (R·B) of all folds, fold by fold; weight 0 and masks false where a fold has fewer.
+        rows: the seizures (R·B) of all folds, fold by fold; where a fold has fewer, weight 0 and masks false.
         counts: seizures of each fold; 0 where it has no step.
     """
 
     rows: Batch
     counts: tuple[int, ...]
+
+
+_CHANNELS_LAST = (0, 1, 3, 4, 2)
+"""From (B, W, C, T, V) to what it is in memory, (B, W, T, V, C)."""
+
+
+def _inverse(order: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(order.index(axis) for axis in range(len(order)))
 
 
 class StackedFolds(pl.LightningDataModule):
@@ -41,6 +50,15 @@ class StackedFolds(pl.LightningDataModule):
         super().__init__()
         self.folds = tuple(folds)
 
+    def setup(self, stage: str) -> None:
+        """Hold the tensors, which the folds share, on the Trainer's device, and gather and change windows there."""
+        del stage
+        assert self.trainer is not None
+        device = self.trainer.strategy.root_device
+        moved = {id(fold.store): fold.store.to(device) for fold in self.folds}
+        for fold in self.folds:
+            fold.store = moved[id(fold.store)]
+
     @property
     def steps_per_epoch(self) -> int:
         """Those of the fold that has most."""
@@ -52,8 +70,43 @@ class StackedFolds(pl.LightningDataModule):
         Args:
             epoch: from 0.
         """
-        for parts in zip_longest(*(fold.training_batches(epoch) for fold in self.folds)):
-            yield side_by_side(parts)
+        first = self.folds[0]
+        if first.training.augmentation.noise > 0 or any(fold.store is not first.store for fold in self.folds):
+            for parts in zip_longest(*(fold.training_batches(epoch) for fold in self.folds)):
+                yield side_by_side(parts)
+            return
+        for draws in zip_longest(*(fold.draws(epoch) for fold in self.folds)):
+            yield self._at_once(draws)
+
+    def _at_once(self, draws: Sequence[tuple[Tensor, Tensor, Draw] | None]) -> StackedBatch:
+        """Gather and change the windows of all folds together, which takes a few times as long as for one."""
+        there = [(fold, *one) for fold, one in zip(self.folds, draws, strict=True) if one is not None]
+        index = torch.cat([own for _, own, _, _ in there])
+        starts = torch.cat([own for _, _, own, _ in there])
+        every = torch.ones_like(starts, dtype=torch.bool)
+        made = self.folds[0].batch(index, starts, every, joined([drawn for _, _, _, drawn in there]))
+        weight = torch.cat([fold.weights[own] for fold, own, _, _ in there])
+        made = made._replace(weight=weight.to(made.weight.device))
+        counts = tuple(0 if one is None else len(one[0]) for one in draws)
+        largest = max(counts)
+        if len(index) == largest * len(counts):
+            return StackedBatch(made, counts)
+        real = (torch.arange(largest) < torch.tensor(counts).unsqueeze(1)).flatten().to(made.label.device)
+        place = (real.cumsum(0) - 1).clamp(min=0)  # what fills up is a seizure of which nothing is real
+
+        def spread(tensor: Tensor | None, order: tuple[int, ...] | None = None) -> Tensor | None:
+            if tensor is None:
+                return None
+            if order is None:
+                return tensor.index_select(0, place)
+            return tensor.permute(order).index_select(0, place).permute(_inverse(order))
+
+        fields: dict[str, Any] = {name: spread(getattr(made, name)) for name in Batch._fields if name != "keypoints"}
+        for name in ("keypoints_mask", "appearance_mask", "window_mask"):
+            if fields.get(name) is not None:
+                fields[name] &= real.view(-1, *(1,) * (fields[name].ndim - 1))
+        fields["weight"] *= real
+        return StackedBatch(Batch(spread(made.keypoints, _CHANNELS_LAST), **fields), counts)
 
     def train_dataloader(self) -> Batches:
         """Ready batches of the Trainer's present epoch."""
@@ -77,7 +130,7 @@ def side_by_side(parts: Sequence[Batch | None]) -> StackedBatch:
     counts = tuple(0 if part is None else len(part.label) for part in parts)
     largest = max(counts)
 
-    def joined(name: str, order: tuple[int, ...] | None = None) -> Tensor | None:
+    def in_one(name: str, order: tuple[int, ...] | None = None) -> Tensor | None:
         """(R·B, …) of a batch's tensors (B, …), with their axes in another order in memory if asked."""
         tensors = [None if part is None else getattr(part, name) for part in parts]
         found = [tensor if order is None else tensor.permute(order) for tensor in tensors if tensor is not None]
@@ -92,8 +145,7 @@ def side_by_side(parts: Sequence[Batch | None]) -> StackedBatch:
             for place, tensor in zip(places, found, strict=True):
                 whole[place][tuple(slice(size) for size in tensor.shape)] = tensor
         rows = whole.flatten(0, 1)
-        return rows if order is None else rows.permute(*torch.tensor(order).argsort().tolist())
+        return rows if order is None else rows.permute(_inverse(order))
 
-    fields: dict[str, Any] = {name: joined(name) for name in Batch._fields if name != "keypoints"}
-    keypoints = joined("keypoints", (0, 1, 3, 4, 2))  # (B, W, T, V, C)
-    return StackedBatch(Batch(keypoints=keypoints, **fields), counts)
+    fields: dict[str, Any] = {name: in_one(name) for name in Batch._fields if name != "keypoints"}
+    return StackedBatch(Batch(in_one("keypoints", _CHANNELS_LAST), **fields), counts)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,6 +77,15 @@ class SeizureStore:
             raise ValueError(msg)
         ratio = self.fps / self.appearance_fps
         return (self.appearance_offsets.diff() * ratio).round().long().clamp(min=1)
+
+    def to(self, device: torch.device) -> SeizureStore:
+        """The store with its tensors on a device; itself if they are there."""
+        if self.labels.device == device:
+            return self
+        moved: dict[str, Any] = {
+            name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return dataclasses.replace(self, **moved)
 
     def indices(self, subjects: Iterable[str]) -> Tensor:
         """(n,) long: the seizures of some subjects, in order."""

@@ -31,7 +31,7 @@ from seizurelit.evaluation.statistics.multiplicity import ALPHA, holm
 from seizurelit.evaluation.table import Row, RowKey, Table
 from seizurelit.loso.experiment import Row as Trained
 from seizurelit.loso.experiment import Run, Setup, open_run
-from seizurelit.loso.jobs import Request, jobs_of, possible_rows
+from seizurelit.loso.jobs import Request, jobs_of, possible_rows, trainings_of
 from seizurelit.loso.options import Ablation, RunOptions
 from seizurelit.loso.pooling import PREDICTIONS
 from seizurelit.loso.run import setup_of, train
@@ -108,7 +108,7 @@ def run_ablations(
         parts[name] = _part(name, setups[name], rows, options, folder)
         base = base or parts[name].run.folder.with_name(f"{parts[name].run.folder.name}-ablations")
     assert base is not None
-    total = sum(len(jobs_of(part.run, part.request)) for part in parts.values())
+    total = sum(trainings_of(jobs_of(part.run, part.request)) for part in parts.values())
     Console(stderr=True, highlight=False).print(f"{base}: {total} trainings in {len(parts)} runs")
     tables, whole = {}, True
     for name, part in parts.items():

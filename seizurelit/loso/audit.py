@@ -14,7 +14,7 @@ from seizurelit.cohort.plan import Fold
 from seizurelit.config import candidates, teaches, with_overrides
 from seizurelit.errors import InputError
 from seizurelit.evaluation.predictions import read_predictions
-from seizurelit.loso.experiment import WEIGHTS, Row, Run, job_id, load_run, make_plan
+from seizurelit.loso.experiment import WEIGHTS, Row, Run, fold_of, job_id, load_run, make_plan
 from seizurelit.loso.job import CHOICE, INNER_WEIGHTS
 from seizurelit.loso.pooling import PREDICTIONS
 from seizurelit.scheduling.ledger import Ledger, job_folder
@@ -130,6 +130,14 @@ def _chain(run: Run, job: str, extraction: _Extraction) -> Chain:
         part = _weights(path, place, fold, faults, inner=path.name == INNER_WEIGHTS)
         if part is not None:
             links.append(f"{path.stem} saw {len(part.subjects_seen)}")
+    for stack in [name for name in (manifest or {}).get("inputs", {}) if fold_of(name) is None]:
+        now = Ledger(run.folder).verify(stack)
+        links.append(f"trained together with others by {stack}")
+        trained = {} if now is None else now["files"]
+        if now is None or (manifest or {})["inputs"][stack] != now["digest"]:
+            faults.append(f"{job}: was trained by another {stack} than lies there now")
+        elif trained.get(f"{name}/{WEIGHTS}") != (manifest or {})["files"].get(WEIGHTS):
+            faults.append(f"{job}: its weights are not those that {stack} has of it")
     if model == "agcn_kd" and teaches(run.setup.training):
         teacher = job_id(Row(sign, stream, "tcn"), place[4], name)
         above = _chain(run, teacher, extraction)

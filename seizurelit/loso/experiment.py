@@ -20,6 +20,8 @@ from seizurelit.scheduling.places import here
 
 WEIGHTS = "weights.safetensors"
 """The network of a finished job, in its folder."""
+STACKED = "stacked"
+"""Part of the names of jobs that train several folds; in its place the others have the seed."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,20 @@ class Run:
 def job_id(row: Row, seed: int, fold: str) -> str:
     """The path-like name of a job."""
     return f"{row.sign}/{row.stream}/{row.model}/seed-{seed}/{fold}"
+
+
+def stack_id(row: Row, seed: int, place: int) -> str:
+    """The path-like name of a job that trains several folds of a row and seed together, one part longer than that of a fold."""
+    return f"{row.sign}/{row.stream}/{row.model}/{STACKED}/seed-{seed}/{place}"
+
+
+def fold_of(job: str) -> tuple[Row, int, str] | None:
+    """Row, seed and fold of a job's name; None for one that trains several folds."""
+    parts = job.split("/")
+    if len(parts) != 5:
+        return None
+    sign, stream, model, seed, fold = parts
+    return Row(sign, stream, model), int(seed.removeprefix("seed-")), fold
 
 
 @functools.lru_cache(maxsize=4)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +21,15 @@ from seizurelit.cohort.plan import Fold
 from seizurelit.config import Training, candidates, digest, taught_settings, teaches, with_overrides
 from seizurelit.data.fold import FoldDataModule
 from seizurelit.data.store import SeizureStore, load_store
+from seizurelit.errors import InputError
 from seizurelit.evaluation.predictions import prediction_rows, write_predictions
 from seizurelit.loso.choosing import Choice, Tried, balanced_threshold, chooses, inner_scores, search
-from seizurelit.loso.experiment import WEIGHTS, Row, Run, load_run, require_same_cache
+from seizurelit.loso.experiment import WEIGHTS, Row, Run, load_run, require_same_cache, stack_id
 from seizurelit.training.checkpoint import Provenance, load_weights, read_provenance, save_weights
-from seizurelit.training.fit import WINDOWS, fit, job_seed, predict
+from seizurelit.training.fit import HISTORY, WINDOWS, fit, job_seed, predict
 from seizurelit.training.modules import SeizureClassifier
 from seizurelit.training.networks import WindowNetwork, build_network, reads
+from seizurelit.training.stacked import fit_stacked
 
 INNER_WEIGHTS = "inner.safetensors"
 CHOICE = "choice.json"
@@ -87,6 +91,7 @@ def train_fold(
     model: str,
     seed: int,
     fold: str,
+    stack: int | None = None,
     checkpoint: Path | None = None,
 ) -> dict[str, Any]:
     """Do one job and write its files: weights.safetensors, predictions.csv, metrics.csv (the curves), windows.csv, choice.json.
@@ -99,34 +104,36 @@ def train_fold(
         model: of the row.
         seed: 0, 1, …
         fold: name of the held-out fold.
+        stack: which of the row's stacks has trained this fold; None trains it here.
         checkpoint: folder of what an interrupted attempt goes on from.
 
     Returns:
         Numbers for the ledger and the dashboard: seizures, correct, threshold, last training loss.
     """
     run = load_run(Path(run_dir))
-    row = Row(sign, stream, model)
-    extraction = fold if Cache.open(run.setup.cache).fitted_for(fold) else None
-    store = _store(Path(run_dir), sign, stream, reads(model, run.setup.training), extraction)
-    task = _Task(run, row, seed, run.plan(sign).fold(fold), run.cohort.sign(sign), store, checkpoint)
+    task = _task(run, Row(sign, stream, model), seed, fold, checkpoint)
+    store = task.store
     choice = _choose(task, folder)
     training = with_overrides(run.setup.training, choice.overrides)
 
     data = task.data(training)
     guard = Guard.of(task.fold)
-    teachers, seen = _teachers(task, training, data, guard, inner=False)
-    module = fit(
-        model,
-        data,
-        training,
-        seed=task.job_seed,
-        device=run.setup.device,
-        history=folder,
-        teachers=teachers,
-        teacher_of=_teacher_of(task, teachers, seen),
-        checkpoint=task.states("fit"),
-    )
-    subjects = tuple(sorted({*data.subjects_seen, *(subject for group in seen for subject in group)}))
+    if stack is None:
+        teachers, seen = _teachers(task, training, data, guard, inner=False)
+        module = fit(
+            model,
+            data,
+            training,
+            seed=task.job_seed,
+            device=run.setup.device,
+            history=folder,
+            teachers=teachers,
+            teacher_of=_teacher_of(task, teachers, seen),
+            checkpoint=task.states("fit"),
+        )
+        subjects = _subjects(data, seen)
+    else:
+        module, subjects = _of_stack(task, training, data, stack, folder)
     guard.admit(subjects, f"{model} of this fold")
     _save(folder / WEIGHTS, module, task, subjects, choice.overrides)
     if model == "tcn" and run.setup.training.distillation.cross_fitted:
@@ -154,6 +161,89 @@ def train_fold(
         "overrides": choice.overrides,
         "train_loss": module.last_loss,
     }
+
+
+def _task(run: Run, row: Row, seed: int, fold: str, checkpoint: Path | None) -> _Task:
+    extraction = fold if Cache.open(run.setup.cache).fitted_for(fold) else None
+    store = _store(run.folder, row.sign, row.stream, reads(row.model, run.setup.training), extraction)
+    return _Task(run, row, seed, run.plan(row.sign).fold(fold), run.cohort.sign(row.sign), store, checkpoint)
+
+
+def _subjects(data: FoldDataModule, taught_by: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
+    """All whose data reach a fold's weights, through its teachers too; sorted."""
+    return tuple(sorted({*data.subjects_seen, *(subject for group in taught_by for subject in group)}))
+
+
+def train_stack(
+    folder: Path,
+    *,
+    run_dir: str,
+    sign: str,
+    stream: str,
+    model: str,
+    seed: int,
+    folds: Sequence[str],
+    checkpoint: Path | None = None,
+) -> dict[str, Any]:
+    """Fit several folds of a row together and write FOLD/weights.safetensors and FOLD/metrics.csv of each, as `train_fold` would.
+
+    Args:
+        folder: an empty folder that becomes the job's.
+        run_dir: the run.
+        sign: of the row.
+        stream: of the row.
+        model: of the row.
+        seed: 0, 1, …
+        folds: names of the held-out folds.
+        checkpoint: folder of what an interrupted attempt goes on from.
+
+    Returns:
+        The last training loss of each fold.
+    """
+    run = load_run(Path(run_dir))
+    training, row = run.setup.training, Row(sign, stream, model)
+    tasks = [_task(run, row, seed, fold, checkpoint) for fold in folds]
+    data = [task.data(training) for task in tasks]
+    taught_by = [
+        _teachers(task, training, own, Guard.of(task.fold), inner=False) for task, own in zip(tasks, data, strict=True)
+    ]
+    modules = fit_stacked(
+        model,
+        data,
+        training,
+        seeds=[task.job_seed for task in tasks],
+        device=run.setup.device,
+        histories=[folder / fold for fold in folds],
+        teachers=[teacher for teachers, _ in taught_by for teacher in teachers],
+        checkpoint=tasks[0].states("fit"),
+    )
+    for task, own, (_, seen), module in zip(tasks, data, taught_by, modules, strict=True):
+        subjects = _subjects(own, seen)
+        Guard.of(task.fold).admit(subjects, f"{model} of fold {task.fold.name}")
+        _save(folder / task.fold.name / WEIGHTS, module, task, subjects, {})
+    return {"train_loss": {task.fold.name: module.last_loss for task, module in zip(tasks, modules, strict=True)}}
+
+
+def _of_stack(
+    task: _Task, training: Training, data: FoldDataModule, stack: int, folder: Path
+) -> tuple[SeizureClassifier, tuple[str, ...]]:
+    """A fold's module as its stack left it, and whom it saw; its curves are copied into the fold's folder."""
+    row, place = task.row, task.run.folder / "jobs" / stack_id(task.row, task.seed, stack) / task.fold.name
+    network = build_network(row.model, training, data)
+    found = load_weights(place / WEIGHTS, network, Guard.of(task.fold))
+    own = (found.run_id, found.sign, found.stream, found.model, found.seed, found.fold)
+    wanted = (task.run.run_id, row.sign, row.stream, row.model, task.seed, task.fold.name)
+    if own != wanted:
+        what, where = ("/".join(map(str, each)) for each in (own, wanted))
+        msg = f"{place / WEIGHTS}: is {what}, and lies in the place of {where}; delete its job's folder and run again"
+        raise InputError(msg)
+    module = SeizureClassifier(
+        network, training.optimiser, steps=training.optimiser.epochs * data.steps_per_epoch, classes=data.classes
+    )
+    shutil.copyfile(place / HISTORY, folder / HISTORY)
+    with (folder / HISTORY).open(encoding="utf-8", newline="") as file:
+        module.last_loss = float(list(csv.DictReader(file))[-1]["train_loss"])
+    return module, found.subjects_seen
 
 
 def _choose(task: _Task, folder: Path) -> Choice:

@@ -25,7 +25,7 @@ from seizurelit.evaluation.statistics.chance import relabellings, statistic_of
 from seizurelit.evaluation.table import Row, RowKey, Table
 from seizurelit.loso.audit import audit
 from seizurelit.loso.experiment import Run, identity_of, open_run
-from seizurelit.loso.jobs import Request, jobs_of
+from seizurelit.loso.jobs import CALL, Request, jobs_of, trainings_of
 from seizurelit.loso.pooling import PREDICTIONS, trained_rows
 from seizurelit.scheduling.claims import Claims
 from seizurelit.scheduling.jobs import Executor, Job
@@ -53,10 +53,11 @@ def cost(run: Run, request: Request, count: int, slots: int) -> str:
     left = [
         job for sign in jobs for _ in range(count - len(_finished(run, sign, count, jobs[sign]))) for job in jobs[sign]
     ]
-    said = f"{count} sets of permuted labels: {len(left)} trainings left (sets × folds × models)"
+    said = f"{count} sets of permuted labels: {trainings_of(left)} trainings left (sets × folds × models)"
     seconds = _seconds(run, request)
     if left and seconds:
-        mean = statistics.mean(value for values in seconds.values() for value in values)
+        spent = sum(value for values in seconds.values() for value in values)
+        mean = spent / max(1, sum(len(values) for kind, values in seconds.items() if kind[-1] == CALL))
         each = {kind: statistics.mean(values) for kind, values in seconds.items()}
         total = sum(each.get(_kind(job), mean) for job in left) / slots
         said += f", about {total / 3600:.1f} hours ({spoken(total)}), {slots} at a time, as this run's took {mean:.1f} s each"
@@ -179,14 +180,14 @@ def _of_sign(request: Request, sign: str) -> Request:
     return Request(tuple(row for row in request.rows if row.sign == sign), seeds=1)
 
 
-def _kind(job: Job) -> tuple[str, str]:
-    return str(job.arguments["stream"]), str(job.arguments["model"])
+def _kind(job: Job) -> tuple[str, str, str]:
+    return str(job.arguments["stream"]), str(job.arguments["model"]), job.call
 
 
-def _seconds(run: Run, request: Request) -> dict[tuple[str, str], list[float]]:
-    """(stream, model) → what each finished job of the run took, in seconds."""
+def _seconds(run: Run, request: Request) -> dict[tuple[str, str, str], list[float]]:
+    """(stream, model, call) → what each finished job of the run took, in seconds."""
     ledger = Ledger(run.folder)
-    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for job in jobs_of(run, request):
         record = ledger.record(job.id)
         if record.state == "done" and record.seconds is not None:

@@ -23,8 +23,8 @@ from seizurelit.evaluation.rendering import print_table, write_table
 from seizurelit.evaluation.scores import per_fold
 from seizurelit.evaluation.table import RowKey, RunInfo, Table, make_table
 from seizurelit.loso.choosing import check_tuner, tuning_cost
-from seizurelit.loso.experiment import Row, Run, Setup, identity_of, load_run, open_run
-from seizurelit.loso.jobs import Request, jobs_of, lacking_of, possible_rows
+from seizurelit.loso.experiment import Row, Run, Setup, fold_of, identity_of, load_run, open_run
+from seizurelit.loso.jobs import Request, jobs_of, lacking_of, possible_rows, trainings_of
 from seizurelit.loso.options import RunOptions
 from seizurelit.loso.permuting import cost, refit, refit_null
 from seizurelit.loso.pooling import PREDICTIONS, pool_run, read_windows
@@ -37,6 +37,7 @@ from seizurelit.scheduling.options import Needs, Schedule, schedule_of
 from seizurelit.scheduling.run import Outcome, run_jobs
 from seizurelit.training.fit import check_trainer_arguments
 from seizurelit.training.loggers import check_loggers
+from seizurelit.training.stacked import check_stacking
 
 PRELOAD = ("seizurelit.loso.job",)
 CHANGES = "changes.csv"
@@ -98,6 +99,7 @@ def setup_of(options: RunOptions, training: Training) -> Setup:
     check(training)
     check_grid(training)
     check_tuner(training)
+    check_stacking(training)
     check_loggers(options.loggers)
     schedule_of(options)
     if options.seeds is None or options.seeds < 1:
@@ -150,7 +152,7 @@ def train(
     console = Console(stderr=True, highlight=False)
     setup, jobs = run.setup, jobs_of(run, request)
     console.print(
-        f"run {run.folder}: {len(jobs)} trainings, preset {setup.preset}, {request.seeds} seed(s), on {setup.device}"
+        f"run {run.folder}: {trainings_of(jobs)} trainings, preset {setup.preset}, {request.seeds} seed(s), on {setup.device}"
     )
     if said := tuning_cost(setup.training, jobs):
         console.print(said)
@@ -215,8 +217,9 @@ def report_run(folder: Path, report: Callable[[Run, Table], None] | None = None,
     run = load_run(folder)
     ledger = Ledger(folder)
     records = ledger.records()
-    rows = tuple(dict.fromkeys(Row(*job.split("/")[:3]) for job in records))
-    seeds = 1 + max((int(job.split("/")[3].removeprefix("seed-")) for job in records), default=0)
+    planned = [one for job in records if (one := fold_of(job)) is not None]
+    rows = tuple(dict.fromkeys(row for row, _, _ in planned))
+    seeds = 1 + max((seed for _, seed, _ in planned), default=0)
     open_ = {job: record.error or "not run" for job, record in records.items() if not ledger.done(job)}
     table = tabulate(run, Request(rows, seeds), {}, Outcome(failed=open_))
     _show(table, run)
@@ -268,8 +271,9 @@ def tabulate(run: Run, request: Request, impossible: Mapping[Row, str], outcome:
     plans = {sign: run.plan(sign) for sign in dict.fromkeys([*request.signs, *predictions["sign"]])}
     failed: dict[tuple[RowKey, int | None, str], str] = {}
     for job, why in {**outcome.failed, **outcome.blocked}.items():
-        sign, stream, model, seed, fold = job.split("/")
-        failed[RowKey(sign, stream, model), int(seed.removeprefix("seed-")), fold] = why
+        if (one := fold_of(job)) is not None:  # of a stack that failed, its folds say so
+            row, seed, fold = one
+            failed[RowKey(row.sign, row.stream, row.model), seed, fold] = why
     # The folder may hold rows of requests before, which lack what they lack.
     held = predictions.loc[predictions["model"].isin(MODELS), ["sign", "stream", "model"]].drop_duplicates()
     rows = tuple(dict.fromkeys([*request.rows, *(Row(*key) for key in held.itertuples(index=False))]))

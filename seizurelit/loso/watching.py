@@ -92,8 +92,8 @@ class Watcher:
     def __call__(self, event: Event) -> None:
         """Take an event of the run."""
         self.progress(event)
-        if event.folder is None or not event.ours:
-            return
+        if event.folder is None or not event.ours or "fold" not in self.arguments[event.job]:
+            return  # what a stack trained is told of by its folds
         name = self.prefix + event.job
         if not self.tracker.logged(name):
             self.tracker.job(name, **self._facts(event, event.folder))

@@ -71,7 +71,8 @@ class StackedOptimiser(Optimizer):
     """
 
     def __init__(self, flat: Tensor, choice: Choice, decayed: Tensor, steps: Sequence[int]) -> None:
-        super().__init__([flat], {"lr": choice.lr})
+        # A list, not a tensor in the state: Lightning would move that to the device.
+        super().__init__([flat], {"lr": choice.lr, "made": [0] * len(flat)})
         self.choice = choice
         self.decay = decayed.to(torch.float64) * choice.weight_decay
         self.steps = torch.tensor(steps, dtype=torch.float64)
@@ -85,9 +86,7 @@ class StackedOptimiser(Optimizer):
     @property
     def made(self) -> Tensor:
         """(R,) float64: steps that each replica has made."""
-        state = self.state[self.param_groups[0]["params"][0]]
-        made: Tensor = state["step"] if state else torch.zeros_like(self.steps)
-        return made
+        return torch.tensor(self.param_groups[0]["made"], dtype=torch.float64)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -105,11 +104,10 @@ class StackedOptimiser(Optimizer):
             return loss
         state = self.state[flat]
         if not state:
-            state["step"] = torch.zeros_like(self.steps)
             for name in ("mean", "square") if self.choice.name == "adamw" else ("momentum",):
                 state[name] = torch.zeros_like(flat)
-        rates = self.rates(state["step"])
-        state["step"] = state["step"] + self.active
+        rates = self.rates(self.made)
+        self.param_groups[0]["made"] = (self.made + self.active).long().tolist()
         if self.decay.dtype != flat.dtype or self.decay.device != flat.device:
             self.decay = self.decay.to(flat)
         if self.choice.name == "adamw":
@@ -124,7 +122,7 @@ class StackedOptimiser(Optimizer):
 
     def _adamw(self, flat: Tensor, gradient: Tensor, state: dict[str, Tensor], rates: Tensor) -> None:
         """Loshchilov and Hutter (2019), algorithm 2."""
-        made = state["step"].clamp(min=1)
+        made = self.made.clamp(min=1)
         ones = torch.ones_like(rates)
         flat.sub_(flat * self.decay * self._column(rates, flat))
         state["mean"].lerp_(gradient, self._column(ones * (1 - BETAS[0]), flat))

@@ -1,0 +1,118 @@
+"""Folds trained stacked, one after the other, and one alone: `python -m bench.stacking`, a table and bench-stacking.json.
+
+Each row is one model on the stand-in cohort with a preset's settings and a few epochs, Trainer and data included, on the CPU or on
+a GPU where there is one. In every turn one fold, all folds one after the other and all folds stacked are trained in this process;
+the ratios of each turn count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from bench.machine import machine
+from seizurelit.cache.store import Cache
+from seizurelit.cli import PRESETS
+from seizurelit.cohort.plan import loso_plan
+from seizurelit.config import Training, with_overrides
+from seizurelit.data.fold import FoldDataModule
+from seizurelit.data.store import load_store
+from seizurelit.synthetic.options import StandIn
+from seizurelit.synthetic.write import synthesize
+from seizurelit.training.fit import fit
+from seizurelit.training.stacked import fit_stacked
+
+MODELS = ("agcn", "tcn")
+RATIOS = {"stacked/one": ("stacked", "one"), "each/one": ("each", "one"), "each/stacked": ("each", "stacked")}
+
+
+def ways(model: str, folds: list[FoldDataModule], training: Training, device: str) -> dict[str, Callable[[], object]]:
+    """One fold alone, all folds one after the other, all folds stacked."""
+
+    def alone(fold: FoldDataModule, seed: int) -> object:
+        return fit(model, fold, training, seed=seed, device=device, history=None)
+
+    return {
+        "one": lambda: alone(folds[0], 0),
+        "each": lambda: [alone(fold, seed) for seed, fold in enumerate(folds)],
+        "stacked": lambda: fit_stacked(model, folds, training, seeds=range(len(folds)), device=device),
+    }
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds."""
+    start = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def measure(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, float | list[float]]:
+    """Median seconds of each way; of each ratio the median and the range over the turns."""
+    for name in ("one", "stacked"):  # warm up
+        timed(works[name])
+    turns = [{name: timed(work) for name, work in works.items()} for _ in range(rounds)]
+    found: dict[str, float | list[float]] = {name: statistics.median(turn[name] for turn in turns) for name in works}
+    for name, (above, below) in RATIOS.items():
+        ratios = sorted(turn[above] / turn[below] for turn in turns)
+        found[name] = [statistics.median(ratios), ratios[0], ratios[-1]]
+    return found
+
+
+def main() -> None:
+    """Measure, print, write bench-stacking.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="fast", help="paper is for a GPU")
+    parser.add_argument("--folds", type=int, default=19)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    device = "gpu" if torch.cuda.is_available() else "cpu"
+    settings = {name: value for name, value in PRESETS[options.preset].items() if name != "seeds"}
+    training = with_overrides(Training(), {**settings, "optimiser.epochs": options.epochs})
+    training = replace(training, threads=options.threads, stack=0)
+    described = machine()
+    table = Table(
+        title=f"{described}, {options.threads} thread(s), {options.folds} folds, preset {options.preset}, "
+        f"{options.epochs} epochs, {options.rounds} turns"
+    )
+    for heading in ("model", "one s", "each s", "stacked s", *RATIOS):
+        table.add_column(heading)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        synthesize(StandIn(), Path(folder) / "cache")
+        cache = Cache.open(Path(folder) / "cache")
+        cohort = cache.cohort()
+        sign = cohort.sign("dystonia")
+        plan = loso_plan(cohort, sign)
+        for model in MODELS:
+            store = load_store(cache, cohort, sign, "pose", keypoints=model == "agcn", appearance=model == "tcn")
+            folds = [
+                FoldDataModule(store, fold, training, seed=seed)
+                for seed, fold in enumerate(plan.folds[: options.folds])
+            ]
+            row = measure(ways(model, folds, training, device), options.rounds)
+            rows.append({"model": model, **row})
+            cells = [f"{row[name]:.2f}" for name in ("one", "each", "stacked")]
+            spans = [row[name] for name in RATIOS]
+            cells += [f"{span[0]:.2f} ({span[1]:.2f}–{span[2]:.2f})" for span in spans if isinstance(span, list)]
+            table.add_row(model, *cells)
+    Console(width=130).print(table)
+    content = {"machine": described, "device": device, **vars(options), "rows": rows}
+    Path("bench-stacking.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
