@@ -61,15 +61,43 @@ class Draw:
     later: tuple[Later, ...]
 
 
-def joined(draws: Sequence[Draw]) -> Draw:
-    """The changes of several batches, one after the other; not for noise, whose numbers depend on a batch's frames."""
-    return Draw(
-        speed=torch.cat([one.speed for one in draws]),
-        flip=torch.cat([one.flip for one in draws]),
-        angle=torch.cat([one.angle for one in draws]),
-        scale=torch.cat([one.scale for one in draws]),
-        later=tuple(part for one in draws for part in one.later),
-    )
+class Numbers(NamedTuple):
+    """All that is random about a batch, before any setting is looked at.
+
+    Attributes:
+        seizure: (B,) index into the store.
+        uniform: (4, B, W) float32, for flip, angle, scale and speed.
+        place: (B, W) float64, for where a window starts.
+        later: seeds of the rest.
+    """
+
+    seizure: Tensor
+    uniform: Tensor
+    place: Tensor
+    later: tuple[Later, ...]
+
+    @classmethod
+    def of(cls, seizure: Tensor, windows: int, generator: torch.Generator) -> Numbers:
+        """Draw those of so many windows of each seizure (B,)."""
+        uniform, later = _uniform(len(seizure), windows, generator)
+        place = torch.rand(len(seizure), windows, generator=generator, dtype=torch.float64)
+        return cls(seizure, uniform, place, (later,))
+
+    @classmethod
+    def joined(cls, several: Sequence[Numbers]) -> Numbers:
+        """Those of several batches, one after the other; not for noise, whose numbers depend on a batch's frames."""
+        return cls(
+            torch.cat([one.seizure for one in several]),
+            torch.cat([one.uniform for one in several], dim=1),
+            torch.cat([one.place for one in several]),
+            tuple(part for one in several for part in one.later),
+        )
+
+
+def _uniform(seizures: int, windows: int, generator: torch.Generator) -> tuple[Tensor, Later]:
+    uniform = torch.rand(4, seizures, windows, generator=generator)
+    noise, joints, features = torch.randint(2**62, (3,), generator=generator).tolist()
+    return uniform, Later(seizures, noise, joints, features)
 
 
 def draw(settings: Augmentation, seizures: int, windows: int, generator: torch.Generator) -> Draw:
@@ -81,15 +109,19 @@ def draw(settings: Augmentation, seizures: int, windows: int, generator: torch.G
         windows: W.
         generator: on the CPU; it is advanced by the same amount whatever the settings.
     """
-    uniform = torch.rand(4, seizures, windows, generator=generator)
-    noise, joints, features = torch.randint(2**62, (3,), generator=generator).tolist()
+    uniform, later = _uniform(seizures, windows, generator)
+    return changes(settings, uniform, (later,))
+
+
+def changes(settings: Augmentation, uniform: Tensor, later: tuple[Later, ...]) -> Draw:
+    """The changes that uniform numbers (4, B, W) stand for."""
     centred = 2 * uniform[1:] - 1
     return Draw(
         flip=uniform[0] < settings.flip,
         angle=centred[0] * settings.rotation,
         scale=1 + centred[1] * settings.scale,
         speed=1 + centred[2] * settings.speed,
-        later=(Later(seizures, noise, joints, features),),
+        later=later,
     )
 
 

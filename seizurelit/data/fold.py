@@ -20,7 +20,15 @@ from seizurelit.cohort.leak import Guard
 from seizurelit.cohort.plan import Fold
 from seizurelit.cohort.skeleton import Skeleton
 from seizurelit.config import Training
-from seizurelit.data.augment import Draw, augment_appearance, augment_keypoints, draw, flip_where, refuse_flip
+from seizurelit.data.augment import (
+    Draw,
+    Numbers,
+    augment_appearance,
+    augment_keypoints,
+    changes,
+    flip_where,
+    refuse_flip,
+)
 from seizurelit.data.inputs import channels_in, keypoint_channels
 from seizurelit.data.normalise import (
     face_camera,
@@ -31,7 +39,7 @@ from seizurelit.data.normalise import (
     without_depth,
 )
 from seizurelit.data.store import SeizureStore
-from seizurelit.data.windows import draw_starts, scoring_starts
+from seizurelit.data.windows import scoring_starts, starts_of
 from seizurelit.errors import InputError
 
 WINDOWS_A_BATCH = 64
@@ -214,28 +222,28 @@ class FoldDataModule(pl.LightningDataModule):
         Args:
             epoch: from 0; with the seed it decides every random number.
         """
-        for index, starts, drawn in self.draws(epoch):
-            yield self.batch(index, starts, torch.ones_like(starts, dtype=torch.bool), drawn)
+        return map(self.training_batch, self.numbers(epoch))
 
-    def draws(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Draw]]:
-        """All that is random about an epoch's batches: seizures (B,), first frames of their windows (B, W), changes of these.
+    def numbers(self, epoch: int) -> Iterator[Numbers]:
+        """All that is random about an epoch's batches.
 
         Args:
             epoch: from 0; with the seed it decides every random number.
         """
-        settings, windows = self.training.augmentation, self.training.windows
         key = hashlib.sha256(f"{self.seed}/{epoch}".encode()).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(key[:7], "big"))
         order = self.train_indices[torch.randperm(len(self.train_indices), generator=generator)]
         for index in order.tensor_split(self.steps_per_epoch):
             self.guard.admit((self.store.subjects[i] for i in index.tolist()), "a training batch")
-            drawn = draw(settings, len(index), windows.per_seizure, generator)
-            span = ((windows.frames - 1) * windows.step * drawn.speed).ceil().long() + 1
-            yield (
-                index,
-                draw_starts(self._lengths[index], span, windows.per_seizure, generator, phases=windows.step),
-                drawn,
-            )
+            yield Numbers.of(index, self.training.windows.per_seizure, generator)
+
+    def training_batch(self, numbers: Numbers) -> Batch:
+        """The windows that random numbers stand for."""
+        windows, index = self.training.windows, numbers.seizure
+        drawn = changes(self.training.augmentation, numbers.uniform, numbers.later)
+        span = ((windows.frames - 1) * windows.step * drawn.speed).ceil().long() + 1
+        starts = starts_of(numbers.place, self._lengths[index], span, phases=windows.step)
+        return self.batch(index, starts, torch.ones_like(starts, dtype=torch.bool), drawn)
 
     def held_out_batches(self) -> Iterator[Batch]:
         """All windows of every held-out seizure, the windows of a seizure in one batch, without augmentation."""

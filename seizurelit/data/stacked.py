@@ -15,7 +15,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from seizurelit.data.augment import Draw, joined
+from seizurelit.data.augment import Numbers
 from seizurelit.data.fold import Batch, Batches, FoldDataModule
 
 
@@ -40,7 +40,7 @@ def _inverse(order: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class StackedFolds(pl.LightningDataModule):
-    """Training batches of R folds.
+    """Training batches of R folds, gathered and changed at once where the folds are of one store.
 
     Args:
         folds: each with its own seed.
@@ -49,6 +49,9 @@ class StackedFolds(pl.LightningDataModule):
     def __init__(self, folds: Sequence[FoldDataModule]) -> None:
         super().__init__()
         self.folds = tuple(folds)
+        self.at_once = folds[0].training.augmentation.noise == 0 and len({id(fold.store) for fold in folds}) == 1
+        if self.at_once:
+            self.weights = torch.stack([fold.weights for fold in folds])  # (R, S)
 
     def setup(self, stage: str) -> None:
         """Hold the tensors, which the folds share, on the Trainer's device, and gather and change windows there."""
@@ -70,26 +73,22 @@ class StackedFolds(pl.LightningDataModule):
         Args:
             epoch: from 0.
         """
-        first = self.folds[0]
-        if first.training.augmentation.noise > 0 or any(fold.store is not first.store for fold in self.folds):
+        if not self.at_once:
             for parts in zip_longest(*(fold.training_batches(epoch) for fold in self.folds)):
                 yield side_by_side(parts)
             return
-        for draws in zip_longest(*(fold.draws(epoch) for fold in self.folds)):
-            yield self._at_once(draws)
+        for numbers in zip_longest(*(fold.numbers(epoch) for fold in self.folds)):
+            yield self._at_once(numbers)
 
-    def _at_once(self, draws: Sequence[tuple[Tensor, Tensor, Draw] | None]) -> StackedBatch:
+    def _at_once(self, numbers: Sequence[Numbers | None]) -> StackedBatch:
         """Gather and change the windows of all folds together, which takes a few times as long as for one."""
-        there = [(fold, *one) for fold, one in zip(self.folds, draws, strict=True) if one is not None]
-        index = torch.cat([own for _, own, _, _ in there])
-        starts = torch.cat([own for _, _, own, _ in there])
-        every = torch.ones_like(starts, dtype=torch.bool)
-        made = self.folds[0].batch(index, starts, every, joined([drawn for _, _, _, drawn in there]))
-        weight = torch.cat([fold.weights[own] for fold, own, _, _ in there])
+        counts = tuple(0 if one is None else len(one.seizure) for one in numbers)
+        every = Numbers.joined([one for one in numbers if one is not None])
+        made = self.folds[0].training_batch(every)
+        weight = self.weights[torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)), every.seizure]
         made = made._replace(weight=weight.to(made.weight.device))
-        counts = tuple(0 if one is None else len(one[0]) for one in draws)
         largest = max(counts)
-        if len(index) == largest * len(counts):
+        if len(weight) == largest * len(counts):
             return StackedBatch(made, counts)
         real = (torch.arange(largest) < torch.tensor(counts).unsqueeze(1)).flatten().to(made.label.device)
         place = (real.cumsum(0) - 1).clamp(min=0)  # what fills up is a seizure of which nothing is real

@@ -41,7 +41,12 @@ def draw_starts(
     Returns:
         (B, count) int64, from 0 to length - frames; below `phases` where the seizure is shorter than the window.
     """
+    uniform = torch.rand(len(lengths), count, generator=generator, dtype=torch.float64)
+    return starts_of(uniform, lengths, frames, phases=phases)
+
+
+def starts_of(uniform: Tensor, lengths: Tensor, frames: int | Tensor, *, phases: int = 1) -> Tensor:
+    """The starts (B, count) that uniform numbers (B, count) float64 stand for; the rest as for `draw_starts`."""
     whole = lengths.unsqueeze(1)
     places = (whole - frames + 1).maximum(whole.clamp_max(phases))
-    uniform = torch.rand(len(lengths), count, generator=generator, dtype=torch.float64)
     return (uniform * places).long().minimum(places - 1)

@@ -12,8 +12,7 @@ times as long as the grouped convolution.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -33,25 +32,43 @@ class Group:
         replicas: R.
         windows: real windows of each replica in the present batch; None where all are.
         generators: of each replica's dropout, on the network's device.
+        counted: what the normalisations of the present batch share, by mask and sizes.
     """
 
     replicas: int
     windows: tuple[int, ...] | None = None
     generators: list[torch.Generator] = field(default_factory=list)
+    counted: dict[tuple[object, ...], tuple[Tensor | None, _Counted]] = field(default_factory=dict)
 
 
-@contextmanager
-def _as_default(generator: torch.Generator) -> Iterator[None]:
-    """Let torch draw from a generator, and let the device's own stand still."""
+class _Counted(NamedTuple):
+    """Which positions (frames and joints) of a batch count, and how many.
+
+    Attributes:
+        real: (R, N, T, 1, 1), 1 where they do; None where all do.
+        number: (R, 1, 1, 1, 1), at least 1.
+        unbiased: (R, 1), what makes the variance an unbiased one.
+        active: (R, 1), 0 for a replica without any.
+        step: (R,) long, likewise.
+    """
+
+    real: Tensor | None
+    number: Tensor
+    unbiased: Tensor
+    active: Tensor
+    step: Tensor
+
+
+def _drawn_by_kernel(like: Tensor, p: float, generator: torch.Generator) -> Tensor:
+    """What torch's dropout keeps of a tensor, drawn from a generator; the device's own stands still."""
     device = generator.device
     default = torch.default_generator if device.type == "cpu" else torch.cuda.default_generators[device.index or 0]
-    kept = default.get_state()
+    before = default.get_state()
     default.set_state(generator.get_state())
-    try:
-        yield
-    finally:
-        generator.set_state(default.get_state())
-        default.set_state(kept)
+    kept = torch.native_dropout(like, p, train=True)[1]
+    generator.set_state(default.get_state())
+    default.set_state(before)
+    return kept
 
 
 class _Layer(nn.Module):
@@ -137,13 +154,16 @@ class _Normalise(torch.autograd.Function):
         y = torch.addcmul(beta if real is None else beta * real, normed, gamma)
         ctx.save_for_backward(normed, real, gamma, scale, count)
         ctx.mark_non_differentiable(mean, variance)
+        ctx.set_materialize_grads(False)
         return y.to(x.dtype), mean, variance
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         """Dx = γ/σ·(dy - mean(dy) - x̂·mean(dy·x̂)) at the positions that count."""
         normed, real, gamma, scale, count = ctx.saved_tensors
         axes = (1, 2, 3)
+        if gradients[0] is None:
+            return (None,) * 6
         dtype = gradients[0].dtype
         dy = gradients[0].to(normed.dtype)
         if real is not None:
@@ -177,32 +197,38 @@ class StackedNorm(_Layer):
     def forward(self, input: Tensor, frames: Frames | None = None) -> Tensor:
         """(R·N, T, V, C) to the same; padded frames must be finite, and come out as 0."""
         x = self.apart(input)
-        real = None if frames is None else self.apart(frames.mask)[..., None, None].to(self.weight.dtype)
-        return self.normalise(x, real).flatten(0, 1)
-
-    def normalise(self, x: Tensor, real: Tensor | None) -> Tensor:
-        """(R, N, T, V, C) to the same; `real` (R, N, T, 1, 1) is 1 at what counts, None where all does."""
+        counted = self._counted(x, None if frames is None else frames.mask)
         gamma, beta = (part[:, None, None, None] for part in (self.weight, self.bias))
         if not self.training:
             scale = gamma * (self.running_var[:, None, None, None] + self.eps).rsqrt()
             y = (x - self.running_mean[:, None, None, None]) * scale + beta
-            return (y if real is None else y * real).to(x.dtype)
-        positions = x.shape[1] * x.shape[2] * x.shape[3]
-        if real is None:
-            number = torch.full((len(x), 1), float(positions), dtype=gamma.dtype, device=x.device)
-        else:
-            number = real.flatten(1).sum(1, keepdim=True) * x.shape[3]
-        count = number.clamp(min=1)
+            return (y if counted.real is None else y * counted.real).to(x.dtype).flatten(0, 1)
         normalise: Any = _Normalise.apply
-        y, mean, variance = normalise(x, real, gamma, beta, count[..., None, None, None], self.eps)
+        y, mean, variance = normalise(x, counted.real, gamma, beta, counted.number, self.eps)
         with torch.no_grad():
-            active = (number > 0).to(mean.dtype)
-            share = active * self.momentum
+            share = counted.active * self.momentum
             self.running_mean.lerp_(mean.flatten(1), share)
-            self.running_var.lerp_(variance.flatten(1) * (count / (count - 1).clamp(min=1)), share)
-            self.num_batches_tracked += active.squeeze(1).long()
-        normed: Tensor = y
+            self.running_var.lerp_(variance.flatten(1) * counted.unbiased, share)
+            self.num_batches_tracked.add_(counted.step)
+        normed: Tensor = y.flatten(0, 1)
         return normed
+
+    def _counted(self, x: Tensor, mask: Tensor | None) -> _Counted:
+        """Of (R, N, T, V, C) and the mask (R·N, T) of its frames: the same for all layers that see it in a pass."""
+        _, N, T, V, _ = x.shape
+        known = self.group.counted
+        if (key := (id(mask), N, T, V)) not in known:
+            dtype = self.weight.dtype
+            real = None if mask is None else self.apart(mask)[..., None, None].to(dtype)
+            if real is None:
+                number = torch.full((len(x), 1), N * T * V, dtype=dtype, device=x.device)
+            else:
+                number = real.flatten(1).sum(1, keepdim=True) * V
+            count, active = number.clamp(min=1), number.clamp(max=1)
+            unbiased = count / (count - 1).clamp(min=1)
+            counted = _Counted(real, count[..., None, None, None], unbiased, active, active.squeeze(1).long())
+            known[key] = mask, counted  # with the mask, so that no other has its id
+        return known[key][1]
 
 
 class StackedDropout(_Layer):
@@ -222,15 +248,16 @@ class StackedDropout(_Layer):
         """(R·N, …) to the same."""
         if not self.training or self.p == 0:
             return x
-        shape = (*x.shape[1:-1], 1) if self.by_channel else x.shape[1:]
-        drop = functional.dropout1d if self.by_channel else functional.dropout
         N = len(x) // self.group.replicas
+        factor = x.new_zeros(self.group.replicas, N, *((*x.shape[1:-1], 1) if self.by_channel else x.shape[1:]))
         windows = self.group.windows or (N,) * self.group.replicas
-        factor = x.new_zeros(self.group.replicas, N, *shape)
-        for replica, (generator, count) in enumerate(zip(self.group.generators, windows, strict=True)):
-            if count:
-                with _as_default(generator):
-                    factor[replica, :count] = drop(x.new_ones(count, *shape), self.p)
+        fused = x.is_cuda and not self.by_channel  # a kernel of its own, that draws otherwise
+        for mine, generator, count in zip(factor, self.group.generators, windows, strict=True):
+            if fused and count:
+                mine[:count] = _drawn_by_kernel(mine[:count], self.p, generator)
+            elif count:
+                mine[:count].bernoulli_(1 - self.p, generator=generator)
+        factor.div_(1 - self.p)
         return x * factor.flatten(0, 1)
 
 
@@ -267,6 +294,7 @@ class Replicas(nn.Module):
 
     def fill(self) -> None:
         """Give the network's layers these weights; before each pass."""
+        self.group.counted.clear()
         for slot, view in zip(self._slots, self.views().values(), strict=True):
             setattr(slot.layer, slot.attribute, view)
 

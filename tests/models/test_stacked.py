@@ -8,7 +8,7 @@ from torch import nn
 
 from seizurelit.cohort.skeleton import built_in
 from seizurelit.models import Agcn, Tcn
-from seizurelit.models.stacked import _Normalise, stack
+from seizurelit.models.stacked import _drawn_by_kernel, _Normalise, stack
 
 R, N = 3, 4
 COUNTS = (4, 3, 0)
@@ -97,3 +97,25 @@ def test_a_layer_that_is_not_known_is_refused():
                 buffer.add_(1)
         with pytest.raises(ValueError, match="know"):
             stack(networks)
+
+
+def test_dropout_draws_what_each_network_would_alone():
+    """By the kernel as a GPU has it, too: on a CPU both ways draw alike."""
+    x = torch.ones(R * N, 5)
+    stacked, replicas = stack([nn.Sequential(nn.Dropout(0.3), nn.Linear(5, 1)) for _ in range(R)])
+    replicas.group.generators = [torch.Generator().manual_seed(k) for k in range(R)]
+    replicas.group.windows = COUNTS
+    expected = torch.zeros(2, R, N, 5)
+    for replica, count in enumerate(COUNTS):
+        torch.manual_seed(replica)
+        for draw in expected if count else ():
+            draw[replica, :count] = nn.functional.dropout(torch.ones(count, 5), 0.3)
+    torch.manual_seed(9)
+    state = torch.get_rng_state()
+    for draw in expected:
+        torch.testing.assert_close(stacked[0](x).view(R, N, 5), draw)
+    generator = torch.Generator().manual_seed(0)
+    for draw in expected:
+        kept = _drawn_by_kernel(torch.empty(COUNTS[0], 5), 0.3, generator)
+        assert torch.equal(kept, draw[0] > 0)
+    assert torch.equal(torch.get_rng_state(), state)

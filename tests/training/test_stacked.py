@@ -179,14 +179,14 @@ def test_an_interrupted_stack_goes_on_bit_for_bit(folds, tmp_path, eager, model)
     places = [[tmp_path / name / str(k) for k in range(6)] for name in "abc"]
     undisturbed = together(model, folds(single), single, histories=places[0])
     made = folds(single)
-    whole = made[2].draws
+    whole = made[2].numbers
 
     def asked(epoch):
         if epoch == 1:
             stopping.request()
         return whole(epoch)
 
-    made[2].draws = asked
+    made[2].numbers = asked
     try:
         with pytest.raises(stopping.Stopped):
             together(model, made, single, checkpoint=tmp_path / "states")
