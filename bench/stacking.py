@@ -2,7 +2,8 @@
 
 Each row is one model on the stand-in cohort with a preset's settings and a few epochs, Trainer and data included, on the CPU or on
 a GPU where there is one. In every turn one fold, all folds one after the other and all folds stacked are trained in this process;
-the ratios of each turn count.
+the ratios of each turn count. How many operators torch dispatches a step, views aside, is counted as well: where networks are too
+small to fill a device, its time goes by that number.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.machine import machine
 from seizurelit.cache.store import Cache
@@ -47,6 +50,34 @@ def ways(model: str, folds: list[FoldDataModule], training: Training, device: st
         "each": lambda: [alone(fold, seed) for seed, fold in enumerate(folds)],
         "stacked": lambda: fit_stacked(model, folds, training, seeds=range(len(folds)), device=device),
     }
+
+
+class _Operators(TorchDispatchMode):
+    """Counts what torch dispatches, but for views."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.count += not func.is_view
+        return func(*args, **(kwargs or {}))
+
+
+def operators(model: str, plan: list[FoldDataModule], training: Training, device: str) -> dict[str, float]:
+    """Operators a step of one fold alone and of all stacked: those of three epochs less those of one."""
+    counts: dict[str, list[int]] = {"one": [], "stacked": []}
+    for epochs in (1, 3):
+        longer = with_overrides(training, {"optimiser.epochs": epochs})
+        works = ways(model, plan, longer, device)
+        for name, found in counts.items():
+            with _Operators() as counted:
+                works[name]()
+            found.append(counted.count)
+    steps = {"one": plan[0].steps_per_epoch, "stacked": max(fold.steps_per_epoch for fold in plan)}
+    return {name: (found[1] - found[0]) / (2 * steps[name]) for name, found in counts.items()}
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -88,7 +119,7 @@ def main() -> None:
         title=f"{described}, {options.threads} thread(s), {options.folds} folds, preset {options.preset}, "
         f"{options.epochs} epochs, {options.rounds} turns"
     )
-    for heading in ("model", "one s", "each s", "stacked s", *RATIOS):
+    for heading in ("model", "one s", "each s", "stacked s", *RATIOS, "operators one", "stacked"):
         table.add_column(heading)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -104,12 +135,13 @@ def main() -> None:
                 for seed, fold in enumerate(plan.folds[: options.folds])
             ]
             row = measure(ways(model, folds, training, device), options.rounds)
-            rows.append({"model": model, **row})
+            count = operators(model, folds, training, device)
+            rows.append({"model": model, **row, "operators": count})
             cells = [f"{row[name]:.2f}" for name in ("one", "each", "stacked")]
             spans = [row[name] for name in RATIOS]
             cells += [f"{span[0]:.2f} ({span[1]:.2f}–{span[2]:.2f})" for span in spans if isinstance(span, list)]
-            table.add_row(model, *cells)
-    Console(width=130).print(table)
+            table.add_row(model, *cells, f"{count['one']:.0f}", f"{count['stacked']:.0f}")
+    Console(width=150).print(table)
     content = {"machine": described, "device": device, **vars(options), "rows": rows}
     Path("bench-stacking.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
