@@ -19,7 +19,8 @@ class EvaluateOptions:
         cohort: a cohort.csv to read the labels from instead of the copy in the cache.
         sign: of this sign alone.
         out: folder for predictions.csv, table.csv, table.md, shift.csv and evaluation.json.
-        calibrated: file to write the model to again, calibrated on this cohort: its scores are then called probabilities.
+        calibrated: file to write the model to again, calibrated on this cohort. Its scores are then called probabilities, if
+            the key is that of the export, so that it is known that nobody of this cohort was trained on.
     """
 
     model: Path

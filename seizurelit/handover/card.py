@@ -194,9 +194,10 @@ def _reading(ensemble: Ensemble) -> str:
                 f"- {row.name}: not calibrated: its out-of-fold scores do not rise with the label. The score is the softmax."
             )
         elif row.calibrated_on:
-            lines.append(
-                f"- {row.name}: {row.calibration.method} on {row.calibrated_on}, which it had never seen: a probability there."
-            )
+            never_seen = ", none of whom it was trained on: a probability there."
+            unknown = ": a score, **not a probability**."
+            said = never_seen if row.never_seen else unknown
+            lines.append(f"- {row.name}: {row.calibration.method} on {row.calibrated_on}{said}")
         else:
             fitted = f"{row.calibration.seizures} out-of-fold scores of {row.calibration.subjects} subjects"
             lines.append(

@@ -135,8 +135,10 @@ class RowModel:
         classes: names, in the order of the scores.
         members: the ensemble.
         calibration: of the score; None where none could be fitted.
-        calibrated_on: "" where the calibration is of the training cohort's own out-of-fold scores; else what is said of the cohort
-            that the model had never seen, by which the calibrated score is a probability.
+        calibrated_on: "" where the calibration is of the training cohort's own out-of-fold scores; else what is said of the other
+            cohort that it was fitted on.
+        never_seen: whether it was checked, under the key of the training cohort's hashes, that nobody of that other cohort was
+            trained on.
         conditions: values of what the networks are told, in their order.
         cross_validated: the row of the training table: scores by leaving one subject out, which are not of these very networks
             where they are refits.
@@ -150,6 +152,7 @@ class RowModel:
     members: tuple[Member, ...]
     calibration: Calibration | None
     calibrated_on: str = ""
+    never_seen: bool = False
     conditions: tuple[str, ...] = ()
     cross_validated: Mapping[str, Any] = field(default_factory=dict)
     out_of_fold: OutOfFold | None = None
@@ -158,6 +161,11 @@ class RowModel:
     def name(self) -> str:
         """sign/stream/model."""
         return f"{self.sign}/{self.stream}/{self.model}"
+
+    @property
+    def reading(self) -> str:
+        """What the score may be called: a probability only once calibrated on a cohort that is known never to have been seen."""
+        return "probability" if self.calibration is not None and self.calibrated_on and self.never_seen else "score"
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ from seizurelit.tracking.pseudonyms import pseudonym, read_key
 
 EXTERNAL: Literal["external"] = "external"
 SHIFT = "shift.csv"
+UNCHECKED = ", of whom it could not be checked that none was trained on (another key)"
 FEWEST_SUBJECTS = 10
 """With fewer, or fewer than three of a class, a calibration is not called one that makes probabilities."""
 
@@ -73,6 +74,7 @@ def evaluate(
     cache = Cache.open(root)
     cohort = cache.cohort(override)
     notes = _refuse_seen(ensemble, cache, cohort, model)
+    never_seen = not notes
     rows = [row for row in ensemble.rows if sign in (None, row.sign)]
     if not rows:
         msg = f"{model}: has no network for {sign}; it has {', '.join(row.name for row in ensemble.rows)}"
@@ -96,8 +98,7 @@ def evaluate(
             [cohort.subject_of(name) for name in names],
         )
         if found is not None:
-            unchecked = "; under another key, so that it could not be checked that none was trained on" if notes else ""
-            on = f"a cohort of {found.subjects} subjects and {found.seizures} seizures{unchecked}"
+            on = f"a cohort of {found.subjects} subjects and {found.seizures} seizures{'' if never_seen else UNCHECKED}"
             calibrations[row.name] = (found, on)
     for name, plan in plans.items():
         frames.append(always_positive(cohort, cohort.sign(name), plan))
@@ -125,12 +126,13 @@ def evaluate(
         "notes": notes,
         "prevalence": prevalence,
         "unlike": unlike,
+        "never_seen": never_seen,
         "calibrations": {name: {"slope": one.slope, "bias": list(one.bias)} for name, (one, _) in calibrations.items()},
     }
     write_whole(out / "evaluation.json", (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
     lines = [*_shift_lines(shift, unlike, prevalence), *notes]
     if calibrated is not None:
-        lines.append(_rewrite(model, calibrated, calibrations, rows, cohort))
+        lines.append(_rewrite(model, calibrated, calibrations, rows, cohort, never_seen=never_seen))
     return Evaluated(table, tuple(shift), tuple(lines))
 
 
@@ -139,7 +141,8 @@ def _refuse_seen(ensemble: Ensemble, cache: Cache, cohort: Cohort, model: Path) 
     key = read_key()
     if pseudonym(MARK, key) != ensemble.origin["key_mark"]:
         return [
-            "The file was exported under another key: whether a subject of this cohort was trained on cannot be told here."
+            "The file was exported under another key: whether a subject of this cohort was trained on cannot be told here, and a "
+            "calibration on it makes no probabilities. Whoever exported the file can tell, with the key that it was exported under."
         ]
     seen = [name for name in cohort.subjects if pseudonym(name, key) in ensemble.subjects]
     for stream in ensemble.streams:
@@ -247,7 +250,13 @@ def _shift_lines(
 
 
 def _rewrite(
-    model: Path, path: Path, found: Mapping[str, tuple[Calibration, str]], rows: Sequence[RowModel], cohort: Cohort
+    model: Path,
+    path: Path,
+    found: Mapping[str, tuple[Calibration, str]],
+    rows: Sequence[RowModel],
+    cohort: Cohort,
+    *,
+    never_seen: bool,
 ) -> str:
     """Write the model calibrated on this cohort, if it is large enough for that."""
     if not found:
@@ -266,5 +275,10 @@ def _rewrite(
                 f"score a probability; give {FEWEST_SUBJECTS} or more, three of each class; no {path} was written"
             )
             raise InputError(msg)
-    digest = rewrite_model(path, model, found)
+    if cohort.is_standin and not read_header(model)["stand_in"]:
+        msg = f"{cohort.path}: is a stand-in cohort, synthetic people; calibrate on a real one; no {path} was written"
+        raise InputError(msg)
+    digest = rewrite_model(path, model, found, never_seen=never_seen)
+    if not never_seen:
+        return f"{path}: the model calibrated on this cohort; its scores stay scores, as the key is another; SHA-256 {digest}"
     return f"{path}: the model with scores that are probabilities on a cohort like this one; SHA-256 {digest}"

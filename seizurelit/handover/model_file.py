@@ -91,13 +91,16 @@ def write_model(path: Path, ensemble: Ensemble, key: bytes, **more: Any) -> str:
     return _write(path, value, tensors)
 
 
-def rewrite_model(path: Path, source: Path, calibrations: Mapping[str, tuple[Calibration, str]]) -> str:
+def rewrite_model(
+    path: Path, source: Path, calibrations: Mapping[str, tuple[Calibration, str]], *, never_seen: bool
+) -> str:
     """Write a model file again with other calibrations.
 
     Args:
         path: of the new file.
         source: the file.
-        calibrations: sign/stream/model → calibration, and of which cohort that the model had never seen.
+        calibrations: sign/stream/model → calibration, and on which cohort.
+        never_seen: whether it was checked that nobody of that cohort was trained on.
 
     Returns:
         SHA-256 of the new file.
@@ -107,7 +110,7 @@ def rewrite_model(path: Path, source: Path, calibrations: Mapping[str, tuple[Cal
         name = f"{row['sign']}/{row['stream']}/{row['model']}"
         if name in calibrations:
             calibration, on = calibrations[name]
-            row |= {"calibration": dataclasses.asdict(calibration), "calibrated_on": on}
+            row |= {"calibration": dataclasses.asdict(calibration), "calibrated_on": on, "never_seen": never_seen}
     return _write(path, value, tensors)
 
 
@@ -202,6 +205,7 @@ def _row_json(row: RowModel) -> dict[str, Any]:
         "conditions": list(row.conditions),
         "calibration": None if row.calibration is None else dataclasses.asdict(row.calibration),
         "calibrated_on": row.calibrated_on,
+        "never_seen": row.never_seen,
         "cross_validated": dict(row.cross_validated),
         "members": [
             {"name": member.name, "threshold": member.threshold, "training": _settings(member.training)}
@@ -319,6 +323,8 @@ def _row(
         members=tuple(members),
         calibration=_calibration(value["calibration"], len(classes)),
         calibrated_on=_kind(value["calibrated_on"], str),
+        # A file of before this was written may have been calibrated without the check.
+        never_seen=_kind(value.get("never_seen", False), bool),
         conditions=conditions,
         cross_validated=dict(value["cross_validated"]),
     )

@@ -228,7 +228,6 @@ def _prediction(one: Spoken) -> dict[str, Any]:
     row, judgement = one.row, one.judgement
     shown = 1 if len(row.classes) == 2 else one.target
     calibration = row.calibration
-    reading = "probability" if calibration is not None and row.calibrated_on else "score"
     far = judgement.unlikeness
     number = float(one.score[shown])
     value: dict[str, Any] = {
@@ -238,11 +237,11 @@ def _prediction(one: Spoken) -> dict[str, Any]:
         "classes": list(row.classes),
         "judged": judgement.judged,
         "reasons": list(judgement.reasons),
-        "notes": list(judgement.notes),
+        "notes": [*judgement.notes, *_of_calibration(row)],
         "class": row.classes[shown],
         "score": number if judgement.judged else None,
         "unjudged_score": None if judgement.judged else number,
-        "is": reading,
+        "is": row.reading,
         "scores": {name: float(part) for name, part in zip(row.classes, one.score, strict=True)},
         "raw_scores": {name: float(part) for name, part in zip(row.classes, one.raw, strict=True)},
         "named": row.classes[one.target] if judgement.judged else None,
@@ -286,6 +285,13 @@ def _prediction(one: Spoken) -> dict[str, Any]:
         "grounds": _grounds(one),
     }
     return value
+
+
+def _of_calibration(row: RowModel) -> list[str]:
+    """What must be known of a calibration on others that makes no probability."""
+    if row.calibration is None or not row.calibrated_on or row.never_seen:
+        return []
+    return [f"calibrated on {row.calibrated_on}: a score, not a probability"]
 
 
 def _windows(one: Spoken, shown: int) -> list[dict[str, Any]]:

@@ -1,9 +1,11 @@
+import dataclasses
 import json
 import shutil
 import struct
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -150,6 +152,47 @@ def test_evaluate_gives_the_table_of_a_cohort_never_seen_and_refuses_one_that_wa
     refused = door("evaluate", "--model", handed["model"], "--cache", handed["cache"])
     assert refused.returncode == 2
     assert "trained on" in refused.stderr
+
+
+def other_cohort(folder, **options):
+    """A cache whose subjects share no name with those of `handed`."""
+    from seizurelit.cache.tensors import SeizureTensors
+    from seizurelit.synthetic.options import StandIn
+    from seizurelit.synthetic.write import synthesize
+
+    made = folder / "made"
+    synthesize(
+        StandIn(**{"seed": 4, "subjects": 12, "min_seconds": 4, "max_seconds": 6, "appearance_dim": 8} | options), made
+    )
+    table = pd.read_csv(made / "cohort.csv", dtype=str)
+    table["subject"] = "elsewhere-" + table["subject"]
+    table.to_csv(folder / "cohort.csv", index=False)
+    source, cache = Cache.open(made), Cache.create(folder / "other", folder / "cohort.csv")
+    for stream in source.streams():
+        for name in source.seizures(stream):
+            read = source.read(name, stream)
+            metadata = dataclasses.replace(read.metadata, subject=f"elsewhere-{read.metadata.subject}")
+            cache.write(SeizureTensors(metadata, read.tensors))
+    return cache.root
+
+
+@pytest.mark.parametrize(("same_key", "reading"), [(True, "probability"), (False, "score")])
+def test_a_score_is_a_probability_only_if_it_is_known_that_nobody_was_trained_on(
+    handed, tmp_path, monkeypatch, same_key, reading
+):
+    from seizurelit.handover.external import evaluate
+
+    if same_key:
+        monkeypatch.setenv("SEIZURELIT_KEY_FILE", str(handed["key"]))
+    cache = other_cohort(tmp_path)
+    out = tmp_path / "calibrated.safetensors"
+    done = evaluate(handed["model"], cache, override=None, sign=None, out=tmp_path / "ev", calibrated=out)
+    row = read_model(out).rows[0]
+    assert row.calibration.subjects == 12
+    assert row.reading == reading
+    assert ("could not be checked" in row.calibrated_on) is not same_key
+    assert ("probabilities on a cohort like this one" in done.lines[-1]) is same_key
+    assert json.loads((tmp_path / "ev" / "evaluation.json").read_text())["never_seen"] is same_key
 
 
 def test_the_card_is_complete(handed):

@@ -53,12 +53,20 @@ def test_a_seizure_like_the_cohort_gets_a_score_with_spread_windows_and_grounds(
     )
 
 
-def test_it_is_a_probability_only_where_it_was_calibrated_elsewhere(trained):
+@pytest.mark.parametrize(("never_seen", "reading"), [(True, "probability"), (False, "score")])
+def test_it_is_a_probability_only_where_it_was_calibrated_on_a_cohort_known_never_to_have_been_seen(
+    trained, never_seen, reading
+):
     row = dataclasses.replace(
-        trained[0].rows[0], calibration=Calibration("platt", 1.5, (0.0, 0.2), 12, 20), calibrated_on="a cohort"
+        trained[0].rows[0],
+        calibration=Calibration("platt", 1.5, (0.0, 0.2), 12, 20),
+        calibrated_on="a cohort",
+        never_seen=never_seen,
     )
     one, _ = first_judged(trained, row)
-    assert valid(_prediction(one))["is"] == "probability"
+    value = valid(_prediction(one))
+    assert value["is"] == reading
+    assert any("not a probability" in note for note in value["notes"]) is not never_seen
 
 
 def test_a_known_subject_is_scored_by_the_network_that_never_saw_it(trained):
