@@ -7,18 +7,19 @@ seed.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.compose import ColumnTransformer
-from sklearn.impute import SimpleImputer
+from scipy import special
 from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import StandardScaler
 
 from seizurelit.cache.store import FOLDS, Cache
 from seizurelit.cohort.leak import Guard
@@ -236,7 +237,7 @@ class _Features:
 
     def _own(self, seizure: str, stream: str, fold: str) -> str | None:
         """The fold, where it has an extraction of its own."""
-        return fold if self._by_fold and self.cache.has(seizure, stream, fold) else None
+        return fold if fold and self._by_fold and self.cache.has(seizure, stream, fold) else None
 
     def _there(self, seizure: str, stream: str, own: str | None) -> bool:
         return own is not None or self.cache.has(seizure, stream)
@@ -343,47 +344,170 @@ def _fit_and_score(
     train: pd.DataFrame, labels: Sequence[int], subjects: Sequence[str], test: pd.DataFrame, classes: int
 ) -> npt.NDArray[np.float64]:
     """(n, K) probabilities of the test rows; everything that is fitted is fitted on the training rows alone."""
-    present = sorted(set(labels))
-    scores = np.zeros((len(test), classes))
-    if len(present) == 1:  # nothing to tell apart
-        scores[:, present[0]] = 1.0
-        return scores
-    seen, unseen = _design(train, test)
-    if not seen.shape[1]:  # nothing to tell them apart by: with balanced weights all classes are equal
-        scores[:, present] = 1.0 / len(present)
-        return scores
-    scaler = StandardScaler().fit(seen)
-    regression = LogisticRegression(C=1.0, max_iter=1000)
-    regression.fit(scaler.transform(seen), list(labels), sample_weight=balanced_weights(labels, subjects))
-    scores[:, present] = regression.predict_proba(scaler.transform(unseen))
-    return scores
+    return fit_regression(train, labels, subjects, classes).score(test)
 
 
-def _design(train: pd.DataFrame, test: pd.DataFrame) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Features as numbers: the training median where one is missing, one column a category.
+@dataclass(frozen=True)
+class Regression:
+    """A fitted logistic regression in numbers that can be handed over. F columns, of which G are numeric.
 
-    What is constant in training is dropped.
+    Attributes:
+        medians: numeric feature → that of training, which stands for a missing one.
+        categories: categorical feature → those of training; one column each.
+        mean: (F,) of the columns, the numeric ones first, each kind by name; those that are constant in training are left out.
+        scale: (F,) standard deviation.
+        kept: (F,) places of the columns among all.
+        present: classes of training; of one alone every score is 1.
+        weights: (len(present), F) of the standardised columns, whose softmax is the score.
+        bias: (len(present),).
+        classes: K.
     """
-    columns = sorted(train.columns)
-    test = test.reindex(columns=columns)
-    categorical = [name for name in columns if name in CATEGORICAL_FACTS]
-    numeric = [name for name in columns if name not in CATEGORICAL_FACTS]
 
-    def typed(frame: pd.DataFrame) -> pd.DataFrame:
-        parts: dict[str, object] = {name: frame[name].astype(float) for name in numeric}
-        parts |= {name: ["" if pd.isna(cell) else str(cell) for cell in frame[name]] for name in categorical}
-        return pd.DataFrame(parts, index=frame.index)
+    medians: Mapping[str, float]
+    categories: Mapping[str, tuple[str, ...]]
+    kept: tuple[int, ...]
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    present: tuple[int, ...]
+    weights: tuple[tuple[float, ...], ...]
+    bias: tuple[float, ...]
+    classes: int
 
-    encoder = ColumnTransformer(
-        [
-            ("numeric", SimpleImputer(strategy="median", keep_empty_features=True), numeric),
-            ("categorical", OneHotEncoder(handle_unknown="ignore", sparse_output=False), categorical),
+    def columns(self, table: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """(n, all columns) of a table of features; the median where one is missing, 0 for a category that training had not."""
+        table = table.reindex(columns=[*self.medians, *self.categories])
+        parts = [
+            table[name].astype(float).fillna(median).to_numpy(dtype=float)[:, None]
+            for name, median in self.medians.items()
         ]
+        for name, known in self.categories.items():
+            cells = ["" if pd.isna(cell) else str(cell) for cell in table[name]]
+            parts.append(np.array([[cell == one for one in known] for cell in cells], dtype=float))
+        return np.concatenate(parts, axis=1) if parts else np.zeros((len(table), 0))
+
+    def score(self, table: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """(n, K) scores of the rows of a table of features."""
+        columns = self.columns(table)[:, list(self.kept)]
+        standard = (columns - np.asarray(self.mean)) / np.asarray(self.scale)
+        scores = np.zeros((len(table), self.classes))
+        logits = standard @ np.asarray(self.weights).reshape(len(self.present), -1).T + np.asarray(self.bias)
+        scores[:, list(self.present)] = special.softmax(logits, axis=1)
+        return scores
+
+
+def fit_regression(train: pd.DataFrame, labels: Sequence[int], subjects: Sequence[str], classes: int) -> Regression:
+    """Fit a logistic regression, classes and the subjects within a class of equal weight.
+
+    Args:
+        train: features of the training seizures, typed as they come.
+        labels: of each.
+        subjects: whose each is.
+        classes: K.
+    """
+    names = sorted(train.columns)
+    numeric = {name: train[name].astype(float) for name in names if name not in CATEGORICAL_FACTS}
+    medians = {name: float(cells.median()) if cells.notna().any() else 0.0 for name, cells in numeric.items()}
+    categories = {
+        name: tuple(sorted({"" if pd.isna(cell) else str(cell) for cell in train[name]}))
+        for name in names
+        if name in CATEGORICAL_FACTS
+    }
+    present = tuple(sorted(set(labels)))
+    plain = Regression(medians, categories, (), (), (), present, ((),) * len(present), (0.0,) * len(present), classes)
+    columns = plain.columns(train)
+    kept = np.flatnonzero(np.ptp(columns, axis=0) > 0) if columns.size else np.zeros(0, dtype=int)
+    # Of one class there is nothing to tell apart; without columns nothing to tell by: with balanced weights all classes are equal.
+    if len(present) == 1 or not len(kept):
+        return plain
+    scaler = StandardScaler().fit(columns[:, kept])
+    regression = LogisticRegression(C=1.0, max_iter=1000)
+    regression.fit(scaler.transform(columns[:, kept]), list(labels), sample_weight=balanced_weights(labels, subjects))
+    weights, bias = regression.coef_, regression.intercept_
+    if len(present) == 2:  # of two classes there is one line, for the second
+        weights, bias = np.concatenate([0 * weights, weights]), np.concatenate([0 * bias, bias])
+    return dataclasses.replace(
+        plain,
+        kept=tuple(kept.tolist()),
+        mean=tuple(scaler.mean_.tolist()),
+        scale=tuple(scaler.scale_.tolist()),
+        weights=tuple(map(tuple, weights.tolist())),
+        bias=tuple(bias.tolist()),
     )
-    seen = np.asarray(encoder.fit_transform(typed(train)), dtype=float)
-    unseen = np.asarray(encoder.transform(typed(test)), dtype=float)
-    varies = np.ptp(seen, axis=0) > 0
-    return seen[:, varies], unseen[:, varies]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a sign's baselines learned from a whole cohort, for another that none of them has seen.
+
+    Attributes:
+        prior: (K,) share of each class in its seizures.
+        regressions: (model, stream) → motion energy of each stream, and nuisance.
+    """
+
+    prior: tuple[float, ...]
+    regressions: Mapping[tuple[str, str], Regression]
+
+
+def fit_baselines(cohort: Cohort, sign: Sign, cache: Cache, streams: Sequence[str]) -> Fitted:
+    """Fit a sign's baselines on all rated subjects of a cohort.
+
+    Args:
+        cohort: the ratings.
+        sign: of which.
+        cache: keypoints and the facts of the recordings.
+        streams: each with a regression of motion energy, if the cache has its keypoints.
+    """
+    labels = cohort.labels(sign)
+    counts = np.bincount(list(labels.values()), minlength=len(sign.classes)).astype(float)
+    regressions = {}
+    for key, tables in _features_of(cache, sorted(labels), streams).items():
+        names = list(tables.index)
+        if names:
+            owners = [cohort.subject_of(name) for name in names]
+            truth = [labels[name] for name in names]
+            regressions[key] = fit_regression(tables, truth, owners, len(sign.classes))
+    return Fitted(tuple((counts / max(counts.sum(), 1.0)).tolist()), regressions)
+
+
+def score_baselines(fitted: Fitted, cohort: Cohort, plan: Plan, cache: Cache, streams: Sequence[str]) -> pd.DataFrame:
+    """The predictions of a cohort by baselines that were fitted on another; seizures without an extraction are left out.
+
+    Args:
+        fitted: on the other cohort.
+        cohort: this one's ratings.
+        plan: of the sign, all of its folds without training subjects.
+        cache: this cohort's.
+        streams: of the table.
+    """
+    sign = cohort.sign(plan.sign)
+    frames = [always_positive(cohort, sign, plan)]
+    prior = np.asarray(fitted.prior)
+    for fold in plan.folds:
+        names = _seizures(cohort, sign, fold.test)
+        scores = {(TRAINING_PRIOR, ""): dict.fromkeys(names, prior)}
+        for key, table in _features_of(cache, names, streams).items():
+            if key in fitted.regressions:
+                scores[key] = dict(zip(table.index, fitted.regressions[key].score(table), strict=True))
+        for (model, stream), found in scores.items():
+            frames.append(_rows(model, stream, found, cohort=cohort, sign=sign, fold=fold))
+    return pool(frames)
+
+
+def _features_of(cache: Cache, seizures: Sequence[str], streams: Sequence[str]) -> dict[tuple[str, str], pd.DataFrame]:
+    """(model, stream) → features of the seizures that have them, of what every fold shares."""
+    source = _Features(cache)
+    everybody = ""  # no fold has an extraction of its own here
+    there = tuple(stream for stream in STREAMS if stream in cache.streams())
+    found: dict[tuple[str, str], dict[str, _Found | None]] = {
+        (MOTION_ENERGY, stream): {name: source.motion(name, stream, everybody) for name in seizures}
+        for stream in streams
+    }
+    found[NUISANCE, ""] = {name: source.nuisance(name, there, everybody) for name in seizures}
+    tables = {}
+    for key, by_name in found.items():
+        present = {name: pair[0] for name, pair in by_name.items() if pair is not None}
+        tables[key] = pd.DataFrame(list(present.values()), index=list(present), dtype=object)
+    return tables
 
 
 def not_extracted(

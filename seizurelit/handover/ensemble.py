@@ -24,6 +24,7 @@ from seizurelit.data.inputs import channels_in
 from seizurelit.data.normalise import seen_by_networks
 from seizurelit.data.store import SeizureStore
 from seizurelit.errors import InputError
+from seizurelit.evaluation.baselines import Fitted
 from seizurelit.evaluation.statistics.calibration import Calibration
 from seizurelit.handover.likeness import Reference
 from seizurelit.training.losses import seizure_logits
@@ -196,6 +197,7 @@ class Ensemble:
         origin: what is said of where the networks come from: run, preset, file, date.
         subjects: the training cohort's, by name in a run, as keyed hashes in a file.
         sources: digests of what the training tensors were made from: seizure's digest → subject; keyed in a file.
+        baselines: sign → what the baselines learned of the training cohort; of what is exported.
     """
 
     rows: tuple[RowModel, ...]
@@ -205,6 +207,7 @@ class Ensemble:
     origin: Mapping[str, Any]
     subjects: frozenset[str]
     sources: Mapping[str, str]
+    baselines: Mapping[str, Fitted] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

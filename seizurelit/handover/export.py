@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import statistics
 from collections import Counter
@@ -16,6 +17,7 @@ from seizurelit.cache.store import Cache
 from seizurelit.cohort.files import write_whole
 from seizurelit.config import RESEARCH_USE, Model
 from seizurelit.errors import InputError
+from seizurelit.evaluation.baselines import Fitted, fit_baselines
 from seizurelit.handover.card import model_card
 from seizurelit.handover.ensemble import Ensemble, Sizes
 from seizurelit.handover.model_file import read_header, write_model
@@ -89,6 +91,7 @@ def export(
     run = load_run(folder)
     key = read_key()
     ensemble = refitted(folder, sign=sign, model=model, workers=workers, say=say)
+    ensemble = dataclasses.replace(ensemble, baselines=_baselines(run, ensemble))
     veil = Veil(_names(run), key)
     about = veil.value({"cohort": _composition(run, ensemble), "version": seizurelit.__version__})
     about |= {"consent_recorded": True}
@@ -122,6 +125,18 @@ def _names(run: Run) -> set[str]:
 def _leaks(card: str, run: Run) -> bool:
     """Whether a name of the cohort stands in the card: a class or a sign may be called like a patient."""
     return any(name and name in card for name in _names(run))
+
+
+def _baselines(run: Run, ensemble: Ensemble) -> dict[str, Fitted]:
+    """What the baselines of each sign learn of the whole cohort, as the refits do."""
+    cache = Cache.open(run.setup.cache)
+    streams: dict[str, list[str]] = {}
+    for row in ensemble.rows:
+        streams.setdefault(row.sign, []).append(row.stream)
+    return {
+        sign: fit_baselines(run.cohort, run.cohort.sign(sign), cache, tuple(dict.fromkeys(own)))
+        for sign, own in streams.items()
+    }
 
 
 def _composition(run: Run, ensemble: Ensemble) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from seizurelit.cohort.manifest import Cohort
 from seizurelit.cohort.plan import Fold, Plan
 from seizurelit.config import RESEARCH_USE
 from seizurelit.errors import InputError
-from seizurelit.evaluation.baselines import always_positive, not_extracted
+from seizurelit.evaluation.baselines import always_positive, not_extracted, score_baselines
 from seizurelit.evaluation.predictions import pool, prediction_rows, write_predictions
 from seizurelit.evaluation.rendering import write_table
 from seizurelit.evaluation.statistics.calibration import Calibration, fitted
@@ -101,7 +101,13 @@ def evaluate(
             on = f"a cohort of {found.subjects} subjects and {found.seizures} seizures{'' if never_seen else UNCHECKED}"
             calibrations[row.name] = (found, on)
     for name, plan in plans.items():
-        frames.append(always_positive(cohort, cohort.sign(name), plan))
+        streams = tuple(dict.fromkeys(row.stream for row in rows if row.sign == name))
+        frames.append(_baselines(ensemble, cohort, plan, cache, streams))
+    without = sorted(set(plans) - set(ensemble.baselines))
+    if without:
+        notes.append(
+            f"{', '.join(without)}: the file has no baselines but always positive; export it again for those of its cohort"
+        )
     predictions = pool(frames)
     seeds = tuple(range(max(len(row.members) for row in rows)))
     info = RunInfo(
@@ -187,6 +193,14 @@ def _predictions(
     ]
 
 
+def _baselines(ensemble: Ensemble, cohort: Cohort, plan: Plan, cache: Cache, streams: tuple[str, ...]) -> pd.DataFrame:
+    """Always positive, and what the training cohort taught the other baselines."""
+    fitted = ensemble.baselines.get(plan.sign)
+    if fitted is None or len(fitted.prior) != len(cohort.sign(plan.sign).classes):
+        return always_positive(cohort, cohort.sign(plan.sign), plan)
+    return score_baselines(fitted, cohort, plan, cache, streams)
+
+
 def _shift(ensemble: Ensemble, cache: Cache, cohort: Cohort) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """How the recordings differ from those of training, and how many would not be judged for it."""
     lines: list[dict[str, Any]] = []
@@ -217,9 +231,17 @@ def _prevalence(rows: Sequence[RowModel], cohort: Cohort, header: Mapping[str, A
     found = {}
     for row in rows:
         counts = Counter(row.classes[label] for label in cohort.labels(cohort.sign(row.sign)).values())
-        trained = header.get("cohort", {}).get("signs", {}).get(row.sign, {}).get("seizures", {})
-        found[row.sign] = {"here": dict(counts), "training": trained}
+        found[row.sign] = {"here": dict(counts), "training": _in_training(header, row.sign)}
     return found
+
+
+def _in_training(header: Mapping[str, Any], sign: str) -> dict[str, int]:
+    """Seizures by class, as the file says; empty if it does not."""
+    try:
+        counts = header["cohort"]["signs"][sign]["seizures"]
+        return {str(name): int(count) for name, count in counts.items()}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return {}
 
 
 def _csv(lines: Sequence[Mapping[str, Any]]) -> str:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from seizurelit.cohort.skeleton import Skeleton
 from seizurelit.cohort.table import name_fault
 from seizurelit.config import RESEARCH_USE, STREAMS, Training, check, with_overrides
 from seizurelit.errors import InputError
+from seizurelit.evaluation.baselines import BASELINES, Fitted, Regression
 from seizurelit.evaluation.statistics.calibration import Calibration
 from seizurelit.handover.ensemble import Ensemble, Member, RowModel, Sizes, StreamFacts
 from seizurelit.handover.likeness import Reference
@@ -85,6 +86,7 @@ def write_model(path: Path, ensemble: Ensemble, key: bytes, **more: Any) -> str:
         },
         "rows": rows,
         "streams": {stream: _facts_json(facts) for stream, facts in sorted(ensemble.streams.items())},
+        "baselines": {sign: _fitted_json(fitted) for sign, fitted in sorted(ensemble.baselines.items())},
         "references": {stream: list(reference.names) for stream, reference in sorted(ensemble.references.items())},
         **more,
     }
@@ -231,6 +233,16 @@ def _facts_json(facts: StreamFacts) -> dict[str, Any]:
     return {**value, "skeleton": None if facts.skeleton is None else facts.skeleton.to_json()}
 
 
+def _fitted_json(fitted: Fitted) -> dict[str, Any]:
+    return {
+        "prior": list(fitted.prior),
+        "regressions": [
+            {"model": model, "stream": stream, **dataclasses.asdict(regression)}
+            for (model, stream), regression in sorted(fitted.regressions.items())
+        ],
+    }
+
+
 def _ensemble(value: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], path: Path) -> Ensemble:
     streams = {_of(stream, STREAMS): _facts(facts, path) for stream, facts in value["streams"].items()}
     rows = tuple(_row(row, place, tensors, streams) for place, row in enumerate(value["rows"]))
@@ -252,7 +264,57 @@ def _ensemble(value: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], pat
         },
         subjects=frozenset(_kind(name, str) for name in value["subjects"]),
         sources={_kind(name, str): _kind(owner, str) for name, owner in value["sources"].items()},
+        # A file of before they were written has none.
+        baselines={_kind(sign, str): _fitted(fitted) for sign, fitted in value.get("baselines", {}).items()},
     )
+
+
+def _fitted(value: Mapping[str, Any]) -> Fitted:
+    prior = _finite(value["prior"])
+    if not 2 <= len(prior) <= _MOST_CLASSES or min(prior) < 0 or not math.isclose(sum(prior), 1, abs_tol=1e-6):
+        msg = "a prior that is none"
+        raise ValueError(msg)
+    regressions = {
+        (_of(one["model"], BASELINES), _of(one["stream"], ("", *STREAMS))): _regression(one, len(prior))
+        for one in value["regressions"]
+    }
+    return Fitted(prior, regressions)
+
+
+def _regression(value: Mapping[str, Any], classes: int) -> Regression:
+    medians = {_kind(name, str): _finite([median])[0] for name, median in value["medians"].items()}
+    categories = {
+        _kind(name, str): tuple(_kind(one, str) for one in known) for name, known in value["categories"].items()
+    }
+    columns = len(medians) + sum(map(len, categories.values()))
+    kept, present = (tuple(_kind(place, int) for place in value[name]) for name in ("kept", "present"))
+    weights = tuple(_finite(row) for row in value["weights"])
+    found = Regression(
+        medians=medians,
+        categories=categories,
+        kept=kept,
+        mean=_finite(value["mean"]),
+        scale=tuple(_positive(number) for number in value["scale"]),
+        present=present,
+        weights=weights,
+        bias=_finite(value["bias"]),
+        classes=classes,
+    )
+    sizes = {len(kept), len(found.mean), len(found.scale), *map(len, weights)}
+    whole = len(sizes) == 1 and len(weights) == len(present) == len(found.bias) > 0
+    inside = all(0 <= place < columns for place in kept) and all(0 <= place < classes for place in present)
+    if not whole or not inside or value["classes"] != classes:
+        msg = "a baseline of other features or classes"
+        raise ValueError(msg)
+    return found
+
+
+def _finite(values: Sequence[Any]) -> tuple[float, ...]:
+    numbers = tuple(float(number) for number in values)
+    if not all(map(math.isfinite, numbers)):
+        msg = "numbers that are not finite"
+        raise ValueError(msg)
+    return numbers
 
 
 def _kind(value: Any, kind: type[Any]) -> Any:

@@ -262,3 +262,30 @@ def test_a_large_cohort_takes_seconds(tmp_path: Path) -> None:
     frame = baselines(cohort, loso_plan(cohort, cohort.sign("correct")), cache, ("pose",))
     assert len(frame) == 4 * 400
     assert time.process_time() - started < 10
+
+
+def test_a_regression_in_numbers_scores_as_the_library_that_fitted_it():
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    rng = np.random.default_rng(0)
+    numbers = rng.normal(size=(60, 2))
+    numbers[rng.random((60, 2)) < 0.1] = np.nan
+    table = pd.DataFrame({"a": numbers[:, 0], "b": numbers[:, 1], "container": rng.choice(["mp4", "avi", "asf"], 60)})
+    owners = [f"s{number % 20}" for number in range(60)]
+    for classes in (2, 3):
+        labels = rng.integers(0, classes, 60).tolist()
+        columns = ColumnTransformer(
+            [
+                ("numbers", SimpleImputer(strategy="median"), ["a", "b"]),
+                ("words", OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["container"]),
+            ]
+        )
+        theirs = make_pipeline(columns, StandardScaler(), LogisticRegression(max_iter=1000))
+        weights = module.balanced_weights(labels[:40], owners[:40])
+        theirs.fit(table[:40], labels[:40], logisticregression__sample_weight=weights)
+        ours = module.fit_regression(table[:40], labels[:40], owners[:40], classes)
+        assert np.allclose(ours.score(table[40:]), theirs.predict_proba(table[40:]), atol=1e-9)

@@ -193,6 +193,39 @@ def test_a_score_is_a_probability_only_if_it_is_known_that_nobody_was_trained_on
     assert ("could not be checked" in row.calibrated_on) is not same_key
     assert ("probabilities on a cohort like this one" in done.lines[-1]) is same_key
     assert json.loads((tmp_path / "ev" / "evaluation.json").read_text())["never_seen"] is same_key
+    table = pd.read_csv(tmp_path / "ev" / "table.csv", keep_default_na=False)
+    assert list(table["model"]) == ["agcn_kd", "always_positive", "training_prior", "motion_energy", "nuisance"]
+    assert (table["seizures_scored"].astype(int) == table["seizures_rated"].astype(int)).all()
+    assert all(cell for cell in table["accuracy_low"])
+
+
+def test_baselines_of_a_file_are_those_of_its_cohort(handed):
+    from seizurelit.evaluation.baselines import fit_baselines
+
+    cache = Cache.open(handed["cache"])
+    cohort = cache.cohort()
+    sign = cohort.sign("dystonia")
+    kept = read_model(handed["model"]).baselines["dystonia"]
+    assert kept == fit_baselines(cohort, sign, cache, ("pose",))
+    labels = list(cohort.labels(sign).values())
+    assert kept.prior == (labels.count(0) / len(labels), labels.count(1) / len(labels))
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [(("prior",), [0.5, 0.6]), (("regressions", 0, "kept"), [10**9]), (("regressions", 0, "weights"), [[1.0]])],
+)
+def test_hostile_baselines_are_refused(handed, tmp_path, place, value):
+    from seizurelit.handover.model_file import _read, _write
+
+    header, tensors = _read(handed["model"])
+    part = header["baselines"]["dystonia"]
+    for step in place[:-1]:
+        part = part[step]
+    part[place[-1]] = value
+    _write(tmp_path / "model.safetensors", header, tensors)
+    with pytest.raises(InputError, match="no model file that can be used"):
+        read_model(tmp_path / "model.safetensors")
 
 
 def test_the_card_is_complete(handed):
