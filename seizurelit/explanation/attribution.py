@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from seizurelit.data.fold import Batch, FoldDataModule
 from seizurelit.errors import InputError
 from seizurelit.models.agcn import Agcn
+from seizurelit.models.tcn import Tcn
 from seizurelit.training.networks import WindowNetwork
 
 Floats = npt.NDArray[np.float64]
@@ -88,6 +89,7 @@ def attribute(
     x, mask = networks[0].read(batch)
     B, W = x.shape[:2]
     flat, real = x.flatten(0, 1), mask.flatten(0, 1)
+    told = told_apart(networks[0], batch)
     total = torch.zeros(
         *flat.shape[:1], flat.shape[2] if flat.ndim == 4 else flat.shape[-1], _places(data, networks[0])
     )
@@ -99,7 +101,9 @@ def attribute(
                 raise InputError(msg)
             total += grad_cam(member.network, flat, real, target)
         else:
-            part, gain = integrated_gradients(member.network, flat, baseline_of(flat, real), real, target, steps=steps)
+            part, gain = integrated_gradients(
+                member.network, flat, baseline_of(flat, real), real, target, told=told, steps=steps
+            )
             total += _by_joint(part, data, member)
             gained += gain
     total /= len(networks)
@@ -115,9 +119,25 @@ def attribute(
     return found
 
 
-def margin(network: nn.Module, x: Tensor, mask: Tensor, target: int) -> Tensor:
+def told_apart(network: WindowNetwork, batch: Batch) -> Tensor | None:
+    """(B·W, K) what a network is told of each window beside its input; None where that is among its channels, or nothing."""
+    if not _is_told_apart(network) or batch.condition is None:
+        return None
+    return batch.condition.repeat_interleave(batch.window_mask.shape[1], 0)
+
+
+def told_channels(network: WindowNetwork, data: FoldDataModule) -> int:
+    """How many of the last channels of a network's input are what it is told."""
+    return 0 if _is_told_apart(network) else data.conditions
+
+
+def _is_told_apart(network: WindowNetwork) -> bool:
+    return isinstance(network.network, Tcn) and network.network.condition_norm is not None
+
+
+def margin(network: nn.Module, x: Tensor, mask: Tensor, target: int, told: Tensor | None = None) -> Tensor:
     """(N,) a class's logit minus the mean of the others."""
-    logits: Tensor = network(x, mask)
+    logits: Tensor = network(x, mask) if told is None else network(x, mask, told)
     others = (logits.sum(-1) - logits[:, target]) / (logits.shape[-1] - 1)
     return logits[:, target] - others
 
@@ -134,7 +154,14 @@ def baseline_of(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def integrated_gradients(
-    network: nn.Module, x: Tensor, baseline: Tensor, mask: Tensor, target: int, *, steps: int = STEPS
+    network: nn.Module,
+    x: Tensor,
+    baseline: Tensor,
+    mask: Tensor,
+    target: int,
+    *,
+    told: Tensor | None = None,
+    steps: int = STEPS,
 ) -> tuple[Tensor, Tensor]:
     """Integrated gradients (Sundararajan et al., ICML 2017) of a class's margin, by captum.
 
@@ -144,6 +171,7 @@ def integrated_gradients(
         baseline: likewise.
         mask: (N, T) of the real frames.
         target: index of the class.
+        told: (N, K) of a network that is told something beside its input.
         steps: of the path.
 
     Returns:
@@ -151,14 +179,15 @@ def integrated_gradients(
     """
     from captum.attr import IntegratedGradients  # noqa: PLC0415 - an extra, only where grounds are asked for
 
-    def forward(points: Tensor, real: Tensor) -> Tensor:
-        return margin(network, points, real, target)
+    def forward(points: Tensor, real: Tensor, beside: Tensor | None = None) -> Tensor:
+        return margin(network, points, real, target, beside)
 
+    more = (mask,) if told is None else (mask, told)
     part = IntegratedGradients(forward).attribute(
-        x, baseline, additional_forward_args=(mask,), n_steps=steps, internal_batch_size=max(len(x), 64)
+        x, baseline, additional_forward_args=more, n_steps=steps, internal_batch_size=max(len(x), 64)
     )
     with torch.no_grad():
-        gain = margin(network, x, mask, target) - margin(network, baseline, mask, target)
+        gain = margin(network, x, mask, target, told) - margin(network, baseline, mask, target, told)
     return part.detach(), gain
 
 
@@ -199,7 +228,7 @@ def _by_joint(part: Tensor, data: FoldDataModule, member: WindowNetwork) -> Tens
     """(N, T, V) sums over the channels of each joint, or (N, T, 1) over all features; what the network is told is left out."""
     if part.ndim == 4:  # (N, C, T, V), the last channels are what it is told
         return part[:, : part.shape[1] - data.conditions].sum(1)
-    own = part[:, : part.shape[1] - data.conditions]
+    own = part[:, : part.shape[1] - told_channels(member, data)]
     if member.modality == "keypoints":  # (N, V·C, T)
         return own.reshape(len(own), data.joints, -1, own.shape[-1]).sum(2).transpose(1, 2)
     return own.sum(1).unsqueeze(-1)

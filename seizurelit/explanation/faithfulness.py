@@ -8,9 +8,11 @@ Axes: N windows, C channels, T frames, V joints, S bins of time, F fractions.
 from __future__ import annotations
 
 import copy
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +21,23 @@ from scipy import stats
 from torch import Tensor, nn
 
 from seizurelit.data.fold import Batch, FoldDataModule
-from seizurelit.evaluation.statistics.intervals import RESAMPLES, Interval, bca, left_out, resamples_of
-from seizurelit.explanation.attribution import Attribution, attribute, baseline_of, cells_of
+from seizurelit.evaluation.statistics.intervals import (
+    FEWEST_SUBJECTS,
+    LEVEL,
+    RESAMPLES,
+    Interval,
+    bca,
+    left_out,
+    resamples_of,
+)
+from seizurelit.explanation.attribution import (
+    Attribution,
+    attribute,
+    baseline_of,
+    cells_of,
+    told_apart,
+    told_channels,
+)
 from seizurelit.models.agcn import Agcn
 from seizurelit.training.networks import WindowNetwork
 
@@ -57,6 +74,42 @@ class Curves:
     def insertion_gain(self) -> float:
         """How much higher than under random insertion; above 0 is faithful."""
         return float(np.trapezoid(self.insertion - self.random_insertion, FRACTIONS))
+
+
+@dataclass(frozen=True, eq=False)
+class MeanCurve:
+    """The mean over subjects of the means of their seizures' curves, with a pointwise band.
+
+    Attributes:
+        mean: (F,).
+        low: (F,) of 95% of resamples of the subjects; NaN for too few of them.
+        high: (F,) likewise.
+    """
+
+    mean: Floats
+    low: Floats
+    high: Floats
+
+
+def mean_curve(values: Sequence[Floats], subjects: Sequence[str], *, resamples: int = RESAMPLES) -> MeanCurve:
+    """The mean of (F,) curves over subjects.
+
+    Args:
+        values: one a seizure.
+        subjects: whose each is.
+        resamples: of the subjects, for the band, which takes the networks as given.
+    """
+    names = sorted(set(subjects))
+    owned = [[one for one, owner in zip(values, subjects, strict=True) if owner == name] for name in names]
+    means = np.stack([np.mean(own, axis=0) for own in owned])
+    mean = np.asarray(means.mean(axis=0), dtype=float)
+    if len(names) < FEWEST_SUBJECTS:
+        return MeanCurve(mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan))
+    draws = resamples_of(len(names), resamples)
+    low, high = np.quantile(
+        draws @ means / draws.sum(axis=1, keepdims=True), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0
+    )
+    return MeanCurve(mean, low, high)
 
 
 @dataclass(frozen=True)
@@ -96,17 +149,28 @@ def curves(
         seed: of the random orders.
     """
     x, mask = network.read(batch)
+    told = told_apart(network, batch)
     found = []
     for place, attribution in enumerate(attributions):
-        windows, real = x[place], mask[place]
         kept = batch.window_mask[place]
-        windows, real = windows[kept], real[kept]
+        windows, real = x[place][kept], mask[place][kept]
+        beside = None if told is None else told.view(*batch.window_mask.shape, -1)[place][kept]
         cells = cells_of(data, batch, place)  # (N, T) bins
         order = np.argsort(-attribution.values, axis=None, kind="stable")
         generator = np.random.default_rng([seed, place, order.size])
         orders = [order, *(generator.permutation(order.size) for _ in range(ORDERS))]
         runs = [
-            _follow(network, data, windows, real, cells=cells, shape=attribution.values.shape, order=one, target=target)
+            _follow(
+                network,
+                data,
+                windows,
+                real,
+                told=beside,
+                cells=cells,
+                shape=attribution.values.shape,
+                order=one,
+                target=target,
+            )
             for one in orders
         ]
         deletion, insertion = (np.stack([run[kind] for run in runs]) for kind in (0, 1))
@@ -120,6 +184,7 @@ def _follow(
     windows: Tensor,
     real: Tensor,
     *,
+    told: Tensor | None,
     cells: npt.NDArray[np.intp],
     shape: tuple[int, int],
     order: npt.NDArray[np.intp],
@@ -133,29 +198,81 @@ def _follow(
         first = np.zeros(order.size, dtype=bool)
         first[order[: round(fraction * order.size)]] = True
         chosen = torch.from_numpy(first.reshape(shape)[cells])  # (N, T, V)
-        chosen = _as_input(chosen, windows, data)
+        chosen = _as_input(chosen, windows, told_channels(network, data))
         for keep, scores in ((~chosen, deleted), (chosen, inserted)):
+            given = (torch.where(keep, windows, baseline), real)
             with torch.no_grad():
-                logits = network.network(torch.where(keep, windows, baseline), real).mean(0)
+                logits = network.network(*given, *(() if told is None else (told,))).mean(0)
             scores.append(float(torch.softmax(logits, -1)[target]))
     return np.array(deleted), np.array(inserted)
 
 
-def _as_input(chosen: Tensor, windows: Tensor, data: FoldDataModule) -> Tensor:
-    """(N, T, V) cells as a mask of the network's input; what it is told goes with any of a frame's joints."""
+def _as_input(chosen: Tensor, windows: Tensor, told: int) -> Tensor:
+    """(N, T, V) cells as a mask of the network's input; what it is told (the last channels) goes with any of a frame's joints."""
     if windows.ndim == 4:  # (N, C, T, V)
         return chosen.unsqueeze(1).expand_as(windows)
     if chosen.shape[-1] == 1:  # features of the whole crop
         return chosen.transpose(1, 2).expand_as(windows)
-    own = chosen.transpose(1, 2).repeat_interleave((windows.shape[1] - data.conditions) // chosen.shape[-1], dim=1)
-    told = chosen.any(-1).unsqueeze(1).expand(-1, data.conditions, -1)
-    return torch.cat([own, told], dim=1)
+    own = chosen.transpose(1, 2).repeat_interleave((windows.shape[1] - told) // chosen.shape[-1], dim=1)
+    beside = chosen.any(-1).unsqueeze(1).expand(-1, told, -1)
+    return torch.cat([own, beside], dim=1)
 
 
 _FEWER_STEPS = 8  # of the randomised networks' maps, which are compared by rank alone
 
 STAGES = ("classifier", "upper half", "all")
 """Of a cascading randomisation, from the output downwards."""
+RANDOM, OTHERS = "two untrained networks", "other subjects' seizures"
+"""What a likeness is held against: that of the maps of two networks neither of which was trained, of one seizure; and that of the
+trained networks' maps of two seizures. What such maps share comes from the input and the architecture."""
+DRAWS = 3
+"""Untrained networks a fold. One alone, the same for all, turns the sign over in all seizures alike, or in none."""
+SURVIVES = 0.5
+"""Likeness from which on a map is said to survive its network's weights; our choice, as the authors name none."""
+
+
+MOST_OTHERS = 40
+"""Seizures that one is compared with; of more every n-th."""
+
+
+class Alike(NamedTuple):
+    """How alike two maps are in the ranks of their values (Spearman), as the authors give it with signs and without.
+
+    Attributes:
+        signed: of values with their signs, taken positive: an untrained classifier may turn all signs over, and a map that is
+            turned over is no other map. NaN where a map is flat.
+        strength: of the sizes of the values, whatever their signs.
+    """
+
+    signed: float
+    strength: float
+
+
+def alike(one: Floats, other: Floats) -> Alike:
+    """Compare two maps (S, V)."""
+
+    def rho(a: Floats, b: Floats) -> float:
+        return math.nan if a.std() == 0 or b.std() == 0 else float(stats.spearmanr(a.ravel(), b.ravel())[0])
+
+    return Alike(abs(rho(one, other)), rho(np.abs(one), np.abs(other)))
+
+
+def mean_alike(found: Sequence[Alike]) -> Alike:
+    """The mean of several, without those that are NaN."""
+    parts = [[value for value in values if not math.isnan(value)] for values in zip(*found, strict=True)]
+    signed, strength = (float(np.mean(values)) if values else math.nan for values in parts or ([], []))
+    return Alike(signed, strength)
+
+
+def destroyed(signed: Mean, strength: Mean) -> bool | None:
+    """Whether a network's weights decide its maps: the likeness to those of untrained ones is below `SURVIVES`, interval and all.
+
+    A map that is the same for any weights, such as the size of the input, has a likeness of 1. None where that cannot be told.
+    """
+    if any(mean.value >= SURVIVES for mean in (signed, strength)):
+        return False
+    highs = [mean.interval.high for mean in (signed, strength)]
+    return None if any(math.isnan(high) for high in highs) else max(highs) < SURVIVES
 
 
 def randomised(network: WindowNetwork, fresh: WindowNetwork, stage: str) -> WindowNetwork:
@@ -187,23 +304,69 @@ def _part(network: nn.Module, name: str) -> nn.Module:
 
 def survival(
     network: WindowNetwork,
-    fresh: WindowNetwork,
+    fresh: Sequence[WindowNetwork],
     data: FoldDataModule,
     batch: Batch,
     *,
     attributions: Sequence[Attribution],
     target: int,
-) -> list[dict[str, float]]:
-    """Spearman's correlation of each map with that of the randomised network, stage → ρ, seizure by seizure; NaN for a flat map."""
-    found: list[dict[str, float]] = [{} for _ in attributions]
+    maps: Callable[..., list[Attribution]] = attribute,
+) -> list[dict[str, Alike]]:
+    """How alike each map is to those of networks whose weights were taken away.
+
+    Args:
+        network: trained.
+        fresh: untrained networks of the same architecture, two or more.
+        data: that the batch is of.
+        batch: windows of B seizures.
+        attributions: the trained network's maps.
+        target: the class that they are of.
+        maps: how they were made; called as `attribute`.
+
+    Returns:
+        A seizure: each of `STAGES` → the mean over the untrained networks; `RANDOM` → the mean over pairs of them.
+    """
+    found: list[dict[str, Alike]] = [{} for _ in attributions]
+    untrained: list[list[Attribution]] = []
     for stage in STAGES:
-        others = attribute([randomised(network, fresh, stage)], data, batch, target, steps=_FEWER_STEPS)
-        for place, (one, other) in enumerate(zip(attributions, others, strict=True)):
-            flat = one.values.std() == 0 or other.values.std() == 0
-            found[place][stage] = (
-                math.nan if flat else float(stats.spearmanr(one.values.ravel(), other.values.ravel())[0])
-            )
+        others = [maps([randomised(network, one, stage)], data, batch, target, steps=_FEWER_STEPS) for one in fresh]
+        for place, own in enumerate(attributions):
+            found[place][stage] = mean_alike([alike(own.values, other[place].values) for other in others])
+        if stage == "all":
+            untrained = others
+    for place in range(len(attributions)):
+        pairs = itertools.combinations([one[place].values for one in untrained], 2)
+        found[place][RANDOM] = mean_alike([alike(one, other) for one, other in pairs])
     return found
+
+
+def between(values: Sequence[Floats], subjects: Sequence[str], classes: Sequence[str]) -> list[Alike]:
+    """How alike each seizure's map is to those of other subjects' seizures that were named the same, stretched to its length.
+
+    Args:
+        values: (S, V) of each.
+        subjects: whose each is.
+        classes: what each is of.
+
+    Returns:
+        For each the mean over the others; NaN without any.
+    """
+    found = []
+    for own, subject, named in zip(values, subjects, classes, strict=True):
+        others = [
+            other
+            for other, owner, kind in zip(values, subjects, classes, strict=True)
+            if owner != subject and kind == named
+        ]
+        others = others[:: -(-len(others) // MOST_OTHERS) or 1]
+        found.append(mean_alike([alike(own, stretched(other, len(own))) for other in others]))
+    return found
+
+
+def stretched(values: Floats, bins: int) -> Floats:
+    """(bins, V) of a map (S, V) that lasts as long."""
+    places = np.linspace(0, len(values) - 1, bins)
+    return np.stack([np.interp(places, np.arange(len(values)), column) for column in values.T], axis=1)
 
 
 def mean_over_subjects(values: Sequence[float], subjects: Sequence[str], *, resamples: int = RESAMPLES) -> Mean:

@@ -9,18 +9,24 @@ faithfulness, sanity, localisation}:
 - faithfulness: deletion, insertion → {gain, low, high, no_interval, subjects, seizures}: by how much the score of the named class
   is hurt (helped) more than at random, the mean over the shares 0 to 100% that are taken away (put in), over subjects; 95% BCa;
   of the seizures that were named rightly.
-- sanity: stage (classifier, upper half, all) → the same keys with `rho` for gain: Spearman's correlation of the maps with those of
-  networks whose upper part has untrained weights; null if it was not asked for.
+- sanity: null if it was not asked for; else {draws, limit, destroyed, alike}: how many untrained networks a fold; the likeness from
+  which on a map is said to survive; whether it does not (null where that cannot be told); and alike: signed and strength (`Alike`)
+  → the same keys with `rho` for gain, of the maps and those of networks whose classifier, upper half, or all weights are untrained,
+  beside that of two untrained networks and that of other subjects' seizures.
 - localisation: null unless the cohort says which arm: integrated_gradients, grad_cam → {right, of, share}, and chance: 0.5; of the
   positive seizures that were named rightly, those whose true arm has the larger net attribution.
 
-SIGN-STREAM-MODEL.json: {schema, research_use, stand_in, seconds, names, fractions, curves, adjacency, seizures}; a seizure, by its
-name, is {fold, label, named, score, correct, for_class, margin, values, by_joint, grad_cam, figure, deletion_gain, insertion_gain}:
+SIGN-STREAM-MODEL.json: {schema, research_use, stand_in, seconds, names, fractions, curves, adjacency, bones, places, seizures}; a
+seizure, by its name, is {fold, label, named, score, correct, for_class, margin, values, by_joint, grad_cam, grad_cam_values,
+figure, deletion_gain, insertion_gain}:
 
 - seconds, names: length of a bin of time; the joints (or `appearance`).
 - values: [bin][joint] integrated gradients of `for_class`, the class that was named, with their sign.
-- by_joint: [joint] share of all that speaks for it; grad_cam likewise, null where the network has none.
-- adjacency: [block][source][target] A + B + C, the mean over the seizures that were named rightly; null without an AGCN.
+- by_joint: [joint] share of all that speaks for it; grad_cam and grad_cam_values likewise, null where the network has none.
+- curves: deletion, insertion, random_deletion, random_insertion → {mean, low, high}, each [fraction]: the score of the named class,
+  the mean over subjects of the seizures that were named rightly, and a pointwise 95% band over subjects (null for too few).
+- adjacency: [block][source][target] A + B + C, the mean over the seizures that were named rightly; null without an AGCN. bones:
+  [child, parent] of its joints, and places: where each joint is drawn, x to the right and y down, from 0 to 1; empty likewise.
 - figure: the SVG of the map, joints over time.
 
 Everything is of networks that never saw the subject. The folder names seizures as the cohort does: it stays where the run is.
@@ -28,9 +34,9 @@ Everything is of networks that never saw the subject. The folder names seizures 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,18 +57,43 @@ from seizurelit.data.store import SeizureStore, load_store
 from seizurelit.errors import InputError
 from seizurelit.explanation.adjacency import learned_adjacency
 from seizurelit.explanation.attribution import BIN, Attribution, attribute
-from seizurelit.explanation.faithfulness import FRACTIONS, STAGES, Curves, Mean, curves, mean_over_subjects, survival
+from seizurelit.explanation.faithfulness import (
+    DRAWS,
+    FRACTIONS,
+    OTHERS,
+    RANDOM,
+    STAGES,
+    SURVIVES,
+    Alike,
+    Curves,
+    Mean,
+    MeanCurve,
+    between,
+    curves,
+    destroyed,
+    mean_curve,
+    mean_over_subjects,
+    survival,
+)
 from seizurelit.explanation.figures import body_places, deletion, graph, heat_map
 from seizurelit.loso.experiment import Row, Run, load_run
 from seizurelit.loso.finished import Finished, finished, rows_of
+from seizurelit.reporting.grounds import FOLDER, INDEX, SCHEMA
 from seizurelit.training.checkpoint import load_weights
 from seizurelit.training.losses import seizure_logits
 from seizurelit.training.networks import WindowNetwork, build_network, reads
 
-FOLDER = "explanation"
-INDEX = "index.json"
 ARM = "dystonic_arm"
 """Column in which a cohort says which arm shows the sign: left or right."""
+
+ALIKE_TO = {
+    "classifier": "networks with an untrained classifier",
+    "upper half": "networks with an untrained upper half",
+    "all": "untrained networks",
+    RANDOM: f"(of {RANDOM} to one another)",
+    OTHERS: f"(of {OTHERS} to one another)",
+}
+"""What a likeness is to, in words."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -79,7 +110,7 @@ class _Seizure:
     map: Attribution
     cam: Attribution | None
     curves: Curves
-    survival: Mapping[str, float]
+    survival: Mapping[str, Alike]
 
     @property
     def correct(self) -> bool:
@@ -138,7 +169,7 @@ def explain_run(
     records = [_write(out, part, run, seed) for part in found]
     index = out / INDEX
     kept = [row for row in _before(index) if not any(_same(row, record) for record in records)]
-    value = {"schema": 1, "research_use": RESEARCH_USE, "stand_in": run.stand_in, "rows": [*kept, *records]}
+    value = {"schema": SCHEMA, "research_use": RESEARCH_USE, "stand_in": run.stand_in, "rows": [*kept, *records]}
     write_whole(index, _json(value))
     return [*_lines(records, run.stand_in), f"{out}: {INDEX}, maps, graphs and curves"]
 
@@ -167,16 +198,22 @@ def _explain(run: Run, row: Row, trainings: Sequence[Finished], sanity: bool) ->
         network = build_network(row.model, training.training, data)
         load_weights(training.weights, network, Guard.of(fold))
         network.eval().requires_grad_(requires_grad=False)
-        torch.manual_seed(1)
-        fresh = build_network(row.model, training.training, data)
-        fresh.eval().requires_grad_(requires_grad=False)
+        fresh = [_untrained(row, training, data, draw) for draw in range(DRAWS if sanity else 0)]
         if network.modality == "keypoints":
             found.skeleton = data.skeleton
         for batch in data.held_out_batches():
-            _explain_batch(
-                found, data, batch, network, fresh if sanity else None, fold=training.fold, classes=sign.classes
-            )
+            _explain_batch(found, data, batch, network, fresh, fold=training.fold, classes=sign.classes)
     return found
+
+
+def _untrained(row: Row, training: Finished, data: FoldDataModule, draw: int) -> WindowNetwork:
+    """A network as a fold's before its training; other draws and other folds have other weights."""
+    key = hashlib.sha256(f"{training.fold}/{training.seed}/{draw}".encode()).digest()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int.from_bytes(key[:7], "big"))
+        network = build_network(row.model, training.training, data)
+    network.eval().requires_grad_(requires_grad=False)
+    return network
 
 
 def _explain_batch(
@@ -184,7 +221,7 @@ def _explain_batch(
     data: FoldDataModule,
     batch: Batch,
     network: WindowNetwork,
-    fresh: WindowNetwork | None,
+    fresh: Sequence[WindowNetwork],
     *,
     fold: str,
     classes: tuple[str, ...],
@@ -199,11 +236,7 @@ def _explain_batch(
         graphical = found.row.model != "tcn"
         cams = attribute([network], data, part, target, method="grad_cam") if graphical else [None] * len(maps)
         followed = curves(network, data, part, maps, target)
-        left = (
-            survival(network, fresh, data, part, attributions=maps, target=target)
-            if fresh is not None
-            else [{}] * len(maps)
-        )
+        left = survival(network, fresh, data, part, attributions=maps, target=target) if fresh else [{}] * len(maps)
         for place, whole in enumerate(chosen):
             index = int(part.seizure[place])
             found.seizures[data.seizure_name(index)] = _Seizure(
@@ -254,14 +287,15 @@ def _write(out: Path, part: _Row, run: Run, seed: int) -> dict[str, Any]:
     words = f"{row.sign}, {row.stream} {row.model}"
     figures: dict[str, str] = {}
     correct = {name: one for name, one in part.seizures.items() if one.correct}
-    adjacency: Floats | None = None
+    adjacency, places = None, None
     if part.adjacency and part.skeleton is not None:
         adjacency = np.average(np.stack(part.adjacency), axis=0, weights=part.weights)
         median = np.nanmedian(np.stack(part.places), axis=0) if part.places else None
+        places = body_places(part.skeleton, median)
         drawn = graph(
             adjacency,
             part.skeleton,
-            body_places(part.skeleton, median),
+            places,
             f"Learned adjacency A + B + C, {words}: mean over {len(correct)} seizures named rightly",
             stand_in=run.stand_in,
         )
@@ -269,8 +303,9 @@ def _write(out: Path, part: _Row, run: Run, seed: int) -> dict[str, Any]:
         write_whole(out / figures["adjacency"], drawn.encode())
     mean_curves = _mean_curves(correct)
     if mean_curves:
-        pairs = {"deletion": (mean_curves["deletion"], mean_curves["random_deletion"])}
-        pairs["insertion"] = (mean_curves["insertion"], mean_curves["random_insertion"])
+        pairs = {
+            name: (mean_curves[name].mean, mean_curves[f"random_{name}"].mean) for name in ("deletion", "insertion")
+        }
         figures["deletion"] = f"{stem}.deletion.svg"
         drawn = deletion(
             pairs, FRACTIONS, f"Faithfulness, {words}: {len(correct)} seizures named rightly", stand_in=run.stand_in
@@ -284,14 +319,16 @@ def _write(out: Path, part: _Row, run: Run, seed: int) -> dict[str, Any]:
         seizures[name] = _seizure_json(one, figure)
     names = next((one.map.names for one in part.seizures.values()), ())
     value = {
-        "schema": 1,
+        "schema": SCHEMA,
         "research_use": RESEARCH_USE,
         "stand_in": run.stand_in,
         "seconds": BIN,
         "names": list(names),
         "fractions": list(FRACTIONS),
-        "curves": {name: _rounded(curve) for name, curve in mean_curves.items()},
+        "curves": {name: _curve_json(curve) for name, curve in mean_curves.items()},
         "adjacency": None if adjacency is None else _rounded(adjacency),
+        "bones": [] if adjacency is None or part.skeleton is None else [list(bone) for bone in part.skeleton.bones],
+        "places": [] if places is None else _rounded(places),
         "seizures": seizures,
     }
     write_whole(out / f"{stem}.json", _json(value))
@@ -300,12 +337,6 @@ def _write(out: Path, part: _Row, run: Run, seed: int) -> dict[str, Any]:
         "deletion": mean_over_subjects([one.curves.deletion_gain for one in correct.values()], owners),
         "insertion": mean_over_subjects([one.curves.insertion_gain for one in correct.values()], owners),
     }
-    sanity = None
-    if any(one.survival for one in correct.values()):
-        sanity = {
-            stage: _mean_json(mean_over_subjects([one.survival[stage] for one in correct.values()], owners), "rho")
-            for stage in STAGES
-        }
     return {
         "sign": row.sign,
         "stream": row.stream,
@@ -316,8 +347,29 @@ def _write(out: Path, part: _Row, run: Run, seed: int) -> dict[str, Any]:
         "seizures": len(part.seizures),
         "correct": len(correct),
         "faithfulness": {name: _mean_json(gain, "gain") for name, gain in gains.items()},
-        "sanity": sanity,
+        "sanity": _sanity(list(correct.values())),
         "localisation": localisation(part.seizures, run.cohort, row.sign),
+    }
+
+
+def _sanity(correct: Sequence[_Seizure]) -> dict[str, Any] | None:
+    """Whether the networks' weights decide their maps, by the seizures that were named rightly; None if it was not asked for."""
+    if not any(one.survival for one in correct):
+        return None
+    owners = [one.subject for one in correct]
+    found = {name: [one.survival[name] for one in correct] for name in (*STAGES, RANDOM)}
+    found[OTHERS] = between([one.map.values for one in correct], owners, [one.named for one in correct])
+    means = {
+        name: {kind: mean_over_subjects([getattr(part, kind) for part in parts], owners) for kind in Alike._fields}
+        for name, parts in found.items()
+    }
+    return {
+        "draws": DRAWS,
+        "limit": SURVIVES,
+        "destroyed": destroyed(means["all"]["signed"], means["all"]["strength"]),
+        "alike": {
+            name: {kind: _mean_json(mean, "rho") for kind, mean in kinds.items()} for name, kinds in means.items()
+        },
     }
 
 
@@ -333,23 +385,25 @@ def _seizure_json(one: _Seizure, figure: str) -> dict[str, Any]:
         "values": _rounded(one.map.values),
         "by_joint": _rounded(one.map.by_joint),
         "grad_cam": None if one.cam is None else _rounded(one.cam.by_joint),
+        "grad_cam_values": None if one.cam is None else _rounded(one.cam.values),
         "figure": figure,
         "deletion_gain": round(one.curves.deletion_gain, 6),
         "insertion_gain": round(one.curves.insertion_gain, 6),
     }
 
 
-def _mean_curves(seizures: Mapping[str, _Seizure]) -> dict[str, Floats]:
-    """The mean over subjects of the means of their seizures."""
-    by_subject: dict[str, list[Curves]] = defaultdict(list)
-    for one in seizures.values():
-        by_subject[one.subject].append(one.curves)
-    names = ("deletion", "insertion", "random_deletion", "random_insertion")
-    if not by_subject:
-        return {}
+def _mean_curves(seizures: Mapping[str, _Seizure]) -> dict[str, MeanCurve]:
+    owners = [one.subject for one in seizures.values()]
+    names = ("deletion", "insertion", "random_deletion", "random_insertion") if seizures else ()
+    return {name: mean_curve([getattr(one.curves, name) for one in seizures.values()], owners) for name in names}
+
+
+def _curve_json(curve: MeanCurve) -> dict[str, Any]:
+    banded = bool(np.isfinite(curve.low).all())
     return {
-        name: np.mean([np.mean([getattr(c, name) for c in own], axis=0) for own in by_subject.values()], axis=0)
-        for name in names
+        "mean": _rounded(curve.mean),
+        "low": _rounded(curve.low) if banded else None,
+        "high": _rounded(curve.high) if banded else None,
     }
 
 
@@ -421,7 +475,8 @@ def _json(value: object) -> bytes:
 def _before(index: Path) -> list[dict[str, Any]]:
     """The rows that an older explanation of this run has."""
     try:
-        rows = json.loads(index.read_text(encoding="utf-8"))["rows"]
+        value = json.loads(index.read_text(encoding="utf-8"))
+        rows = value["rows"] if value["schema"] == SCHEMA else []
         return [row for row in rows if (index.parent / row["file"]).is_file()]
     except (OSError, ValueError, KeyError, TypeError):
         return []
@@ -441,13 +496,26 @@ def _lines(records: Sequence[Mapping[str, Any]], stand_in: bool) -> list[str]:
         for name, gain in record["faithfulness"].items():
             verb = "hurts" if name == "deletion" else "helps"
             lines.append(f"  {name} in the map's order {verb} the score more than at random by {_said(gain, 'gain')}")
-        for stage, rho in (record["sanity"] or {}).items():
-            lines.append(f"  maps of randomised networks ({stage}) correlate with these by {_said(rho, 'rho')}")
+        lines += _sanity_lines(record["sanity"])
         for method, hits in (record["localisation"] or {}).items():
             if method != "chance":
                 found = f"{hits['right']} of {hits['of']} ({hits['share']:.0%}; chance 50%)"
                 lines.append(f"  {method}: the true arm is the more attributed one in {found}")
     return [*lines, RESEARCH_USE]
+
+
+def _sanity_lines(sanity: Mapping[str, Any] | None) -> list[str]:
+    if sanity is None:
+        return []
+    lines = ["  likeness of the maps (Spearman, signs turned over or not; of their sizes alone) to those of"]
+    for name, kinds in sanity["alike"].items():
+        lines.append(f"    {ALIKE_TO[name]}: {_said(kinds['signed'], 'rho')}; {_said(kinds['strength'], 'rho')}")
+    verdict = {
+        True: "the weights decide the maps: without them they are gone",
+        False: "the maps survive without the weights: do not believe them",
+        None: "whether the maps survive without the weights cannot be told of so few subjects",
+    }[sanity["destroyed"]]
+    return [*lines, f"    {verdict} (limit {sanity['limit']:g})"]
 
 
 def _said(mean: Mapping[str, Any], name: str) -> str:

@@ -23,6 +23,7 @@ from seizurelit.evaluation.table import Row, RowKey, Table
 from seizurelit.loso.experiment import Row as JobRow
 from seizurelit.loso.experiment import Run
 from seizurelit.loso.pooling import PREDICTIONS
+from seizurelit.reporting.grounds import Grounds, only_of, read_grounds
 from seizurelit.training.fit import HISTORY, WINDOWS
 
 
@@ -96,6 +97,7 @@ class Evidence:
         windows: row → seizure → scores over time; without those of jobs that kept none.
         histories: row → its trainings.
         videos: seizure → the file, of those that are there.
+        grounds: of the scores, if `explain` was asked for them.
         shared: whether names are pseudonyms and nothing stands in it that must stay on the machine (`sharing`).
     """
 
@@ -108,6 +110,7 @@ class Evidence:
     windows: Mapping[RowKey, Mapping[str, tuple[Window, ...]]]
     histories: Mapping[RowKey, tuple[History, ...]]
     videos: Mapping[str, Path]
+    grounds: Grounds = field(default_factory=Grounds)
     shared: bool = False
 
     @cached_property
@@ -122,6 +125,10 @@ class Evidence:
             name: {seizure: sign.classes[index] for seizure, index in self.cohort.labels(sign).items()}
             for name, sign in self.signs.items()
         }
+
+    def in_words(self, sign: str, label: str) -> str:
+        """A class in words: a sign without names of its own is present or absent."""
+        return {"0": "absent", "1": "present"}[label] if self.signs[sign].binary else label
 
     def rows(self, sign: str, *, trained: bool = False) -> tuple[Row, ...]:
         """The rows of a sign that have a prediction; the trained ones alone if asked."""
@@ -169,6 +176,7 @@ def gather(run: Run, table: Table, videos: Path | None = None) -> Evidence:
         sightings={seizure.name: _sighting(run, seizure) for seizure in cohort.seizures},
         windows={row.key: _windows(run, row) for row in table.rows},
         histories={row.key: _histories(run, row) for row in table.rows},
+        grounds=only_of(read_grounds(run.folder), _scores(predictions)),
         videos={name: path.resolve() for name, path in paths.items() if path is not None and path.is_file()},
     )
 
@@ -191,6 +199,18 @@ def _calls(predictions: pd.DataFrame) -> dict[RowKey, dict[str, tuple[Call, ...]
         )
         found[RowKey(record["sign"], record["stream"], record["model"])][record["seizure"]].append(call)
     return {key: {name: tuple(calls) for name, calls in by.items()} for key, by in found.items()}
+
+
+def _scores(predictions: pd.DataFrame) -> dict[RowKey, dict[str, dict[int, dict[str, float]]]]:
+    """Row → seizure → seed → class → score, of the trained rows."""
+    found: dict[RowKey, dict[str, dict[int, dict[str, float]]]] = defaultdict(lambda: defaultdict(dict))
+    columns = [name for name in predictions.columns if name.startswith(PROBABILITY)]
+    for record in predictions.loc[predictions["seed"].notna()].to_dict("records"):
+        key = RowKey(record["sign"], record["stream"], record["model"])
+        found[key][record["seizure"]][int(record["seed"])] = {
+            name.removeprefix(PROBABILITY): float(record[name]) for name in columns if not pd.isna(record[name])
+        }
+    return found
 
 
 def _sighting(run: Run, seizure: Seizure) -> Sighting:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from seizurelit.cohort.manifest import STAND_IN as STAND_IN_COLUMN
@@ -19,6 +19,8 @@ from seizurelit.reporting.drawing import over_time, three_charts, training
 from seizurelit.reporting.evidence import Call, Evidence, Sighting, Window
 from seizurelit.reporting.findings import Findings
 from seizurelit.reporting.flow import flow
+from seizurelit.reporting.grounded import grounds_of_seizure, grounds_section
+from seizurelit.reporting.parts import facts, line, scrolled
 from seizurelit.reporting.strata import FEWEST_SUBJECTS, STRATIFIED, Figure, Stratum
 from seizurelit.reporting.style import PAGE, STYLE
 
@@ -33,6 +35,7 @@ _SECTIONS = {
     "curves": "Curves",
     "strata": "By sex, age and lobe",
     "training": "Training",
+    "grounds": "Grounds",
     "method": "Method and limits",
     "seizures": "Seizures",
 }
@@ -55,6 +58,7 @@ def render_page(evidence: Evidence, findings: Findings) -> str:
         "curves": _curves(evidence, findings.curves),
         "strata": _strata(evidence, findings.strata),
         "training": _training(evidence),
+        "grounds": grounds_section(evidence),
         "method": _method(evidence),
         "seizures": _seizures(evidence, shown),
     }
@@ -117,11 +121,6 @@ def _name(seizure: str, places: Mapping[str, str]) -> str:
     return f'<a href="#{places[seizure]}">{escape(seizure)}</a>' if seizure in places else escape(seizure)
 
 
-def _label(evidence: Evidence, sign: str, label: str) -> str:
-    """A class in words: a sign without names of its own is present or absent."""
-    return {"0": "absent", "1": "present"}[label] if evidence.signs[sign].binary else label
-
-
 def _score(calls: Sequence[Call]) -> str:
     return f"{sum(call.score for call in calls) / len(calls):.2f}"
 
@@ -177,28 +176,6 @@ def _video(evidence: Evidence, seizure: Seizure) -> str:
     return f'<a href="{escape(path.as_uri() + times)}" aria-label="Video of {escape(seizure.name)}">video</a>'
 
 
-def _scrolled(label: str, heads: Sequence[str], lines: Sequence[str], kind: str = "") -> str:
-    """A table that scrolls by itself where it is too wide; a head that starts with # stands over numbers."""
-    cells = "".join(
-        f'<th scope="col"{" class=n" if head.startswith("#") else ""}>{escape(head.removeprefix("#"))}</th>'
-        for head in heads
-    )
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">'
-        f'<table class="{kind}"><thead><tr>{cells}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
-    )
-
-
-def _line(heads: Sequence[str], cells: Sequence[str], kind: str = "") -> str:
-    """A line of a table, its cells HTML under their heads; the first names the line."""
-    first, *others = cells
-    parts = "".join(
-        f"<td{' class=n' if head.startswith('#') else ''}>{cell}</td>"
-        for head, cell in zip(heads[1:], others, strict=True)
-    )
-    return f'<tr{f" class={kind}" if kind else ""}><th scope="row">{first}</th>{parts}</tr>'
-
-
 # A phone shows these heads before each cell: the style sheet repeats them.
 _ERRORS = (
     "Seizure",
@@ -227,14 +204,14 @@ def _errors(evidence: Evidence, places: Mapping[str, str]) -> str:
             sighting = evidence.sightings[seizure.name]
             cells = [
                 _name(seizure.name, places),
-                f"{escape(sign)}: {escape(_label(evidence, sign, labels[seizure.name]))}",
+                f"{escape(sign)}: {escape(evidence.in_words(sign, labels[seizure.name]))}",
                 _moment(evidence, sign, seizure, wrong),
                 *(_percent(sighting.missing.get(stream)) for stream in STREAMS),
                 _video(evidence, seizure),
                 f"{len(wrong)}/{len(asked)}",
                 escape(", ".join(_told(evidence, row, seizure.name) for row in wrong)),
             ]
-            lines.setdefault(seizure.subject, []).append(_line(_ERRORS, cells))
+            lines.setdefault(seizure.subject, []).append(line(_ERRORS, cells))
     if not lines:
         return "<p>No trained model is wrong on any seizure that was scored.</p>"
     parts = [
@@ -248,7 +225,7 @@ def _errors(evidence: Evidence, places: Mapping[str, str]) -> str:
         parts.append(
             f"<h3>{escape(subject)}<small>{_counted(len(lines[subject]), 'label')} missed, "
             f"{_counted(most[subject], 'time')}</small></h3>"
-            + _scrolled(f"Errors of {subject}", _ERRORS, lines[subject], "cards errors")
+            + scrolled(f"Errors of {subject}", _ERRORS, lines[subject], "cards errors")
         )
     return "\n".join(parts)
 
@@ -262,11 +239,6 @@ def _told(evidence: Evidence, row: Row, seizure: str) -> str:
 
 
 # The run and its table.
-
-
-def _facts(pairs: Iterable[tuple[str, object]]) -> str:
-    items = "".join(f"<div><dt>{escape(key)}</dt><dd>{escape(str(value))}</dd></div>" for key, value in pairs)
-    return f'<dl class="facts">{items}</dl>'
 
 
 def _run(evidence: Evidence) -> str:
@@ -301,10 +273,10 @@ def _run(evidence: Evidence) -> str:
             for row in lost
         ]
         heads = ("Row", "#Rated", "#Extracted", "#Scored", "#Folds", "Counted as wrong for want of an extraction")
-        table = "<h3>Rows that lack something</h3>" + _scrolled("What is not scored", heads, body)
+        table = "<h3>Rows that lack something</h3>" + scrolled("What is not scored", heads, body)
     else:
         table = "<p>Every row has all the rated seizures, extracted and scored.</p>"
-    return _facts(pairs) + "<h3>Who was scored</h3>" + "".join(flows) + table
+    return facts(pairs) + "<h3>Who was scored</h3>" + "".join(flows) + table
 
 
 def _beside(columns: Sequence[str]) -> list[int]:
@@ -361,7 +333,7 @@ def _table(evidence: Evidence) -> str:
                 cells += f'<td class="n{" short" if short else " paper" if paper else ""}">{escape(texts[index])}</td>'
             lines.append(f'<tr{kind}><th scope="row">{escape(texts[0])}</th>{cells}</tr>')
         heads = (part.columns[0] or ("Model" if part.rows else "Contrast"), *(f"#{part.columns[k]}" for k in order[1:]))
-        found.append(f"<h3>{escape(part.heading)}</h3>" + _scrolled(part.heading, heads, lines, "table"))
+        found.append(f"<h3>{escape(part.heading)}</h3>" + scrolled(part.heading, heads, lines, "table"))
     found.append(_agreement(evidence))
     notes = "".join(f"<li>{escape(note)}</li>" for note in footnotes(evidence.table) if note not in about)
     return "\n".join(found) + f'<h3>Notes</h3><ul class="notes">{notes}</ul>'
@@ -388,7 +360,7 @@ def _agreement(evidence: Evidence) -> str:
     if not lines:
         return ""
     heads = ("Who", "#Seizures", "#Cohen’s κ", "#Fleiss’ κ", "#Krippendorff’s α", "#α with ? as absent / present")
-    return "<h3>Agreement of raters, and of models with the label</h3>" + _scrolled("Agreement", heads, lines)
+    return "<h3>Agreement of raters, and of models with the label</h3>" + scrolled("Agreement", heads, lines)
 
 
 def _kappa(score: Score) -> str:
@@ -424,7 +396,7 @@ def _heat(evidence: Evidence, places: Mapping[str, str]) -> str:
                 )
                 lines.append(f'<tr><th scope="row">{escape(subject)}</th>{cells}</tr>')
         heads = ("Subject", *(row.name for row in rows))
-        parts.append(f"<h3>{escape(sign)}</h3>" + _scrolled(f"Right and wrong, {sign}", heads, lines, "heat"))
+        parts.append(f"<h3>{escape(sign)}</h3>" + scrolled(f"Right and wrong, {sign}", heads, lines, "heat"))
     return "\n".join(parts)
 
 
@@ -442,7 +414,7 @@ def _cell(evidence: Evidence, row: Row, seizure: str, label: str, places: Mappin
         said += f", score {_score(calls)}"
     else:
         kind, sign, said = "u", "–", "not scored"
-    text = escape(f"{seizure}, {row.name}: {said}; label {_label(evidence, row.key.sign, label)}")
+    text = escape(f"{seizure}, {row.name}: {said}; label {evidence.in_words(row.key.sign, label)}")
     if seizure not in places:
         return f'<i class="{kind}" role="img" aria-label="{text}">{sign}</i>'
     return f'<a class="{kind}" href="#{places[seizure]}" title="{text}" aria-label="{text}">{sign}</a>'
@@ -510,7 +482,7 @@ def _strata(evidence: Evidence, found: Mapping[str, tuple[Stratum, ...]]) -> str
                     + "".join(f'<td class="n">{cell}</td>' for cell in cells)
                     + "</tr>"
                 )
-        parts.append(f"<h3>{escape(sign)}</h3>" + _scrolled(f"Strata, {sign}", heads, lines))
+        parts.append(f"<h3>{escape(sign)}</h3>" + scrolled(f"Strata, {sign}", heads, lines))
     return "\n".join(parts)
 
 
@@ -552,7 +524,7 @@ def _method(evidence: Evidence) -> str:
         open_ = "".join(f"<li><b>{item.number}</b> {escape(item.topic)}</li>" for item in listed if item.answer is None)
         lists.append(
             f"<h3>{name}</h3><p>{len(answered)} of {len(listed)} items have an answer from the run’s own records, some in part.</p>"
-            + _scrolled(name, ("Item", "Topic", "Answer"), [_item(item) for item in answered], "list")
+            + scrolled(name, ("Item", "Topic", "Answer"), [_item(item) for item in answered], "list")
             + f'<h4>The author’s to write</h4><ul class="open">{open_}</ul>'
         )
     return (
@@ -603,7 +575,7 @@ def _article(evidence: Evidence, name: str, place: int, count: int) -> str:
         f'<article id="s{place}" aria-labelledby="n{place}" tabindex="-1"><h3 '
         f'id="n{place}">{escape(name)}<small>subject {escape(seizure.subject)}</small></h3><div '
         f'class="links">{before}{after}<a href="#heat">right and wrong</a><a '
-        f'href="#errors">errors</a>{video}</div>{_facts(pairs)}<div class="signs">{tables}</div></article>'
+        f'href="#errors">errors</a>{video}</div>{facts(pairs)}<div class="signs">{tables}</div></article>'
     )
 
 
@@ -613,8 +585,8 @@ def _seen(sighting: Sighting) -> list[tuple[str, object]]:
         found.append(("length", f"{sighting.seconds:.1f} s"))
     found += [(f"{stream} missing", _percent(share)) for stream, share in sighting.missing.items()]
     found += [(f"frames without {stream}", _percent(share)) for stream, share in sighting.without.items()]
-    facts = {key: fact for key, fact in sighting.facts.items() if key != "duration_s"}
-    found += [(key.replace("_", " "), _plain(fact)) for key, fact in facts.items()]
+    others = {key: fact for key, fact in sighting.facts.items() if key != "duration_s"}
+    found += [(key.replace("_", " "), _plain(fact)) for key, fact in others.items()]
     if sighting.fault:
         found.append(("not seen", sighting.fault))
     return found
@@ -640,7 +612,7 @@ def _spoken(evidence: Evidence, sign: str, name: str) -> str:
             verdict = (
                 "right" if right == len(calls) else "wrong" if not right else f"{right} of {len(calls)} seeds right"
             )
-            named = ", ".join(dict.fromkeys(_label(evidence, sign, call.named) for call in calls))
+            named = ", ".join(dict.fromkeys(evidence.in_words(sign, call.named) for call in calls))
             scores = " ".join(f"{call.score:.2f}" for call in calls)
         else:
             verdict, named, scores = ("wrong: no extraction" if name in row.counted_wrong else "not scored"), "–", "–"
@@ -651,10 +623,11 @@ def _spoken(evidence: Evidence, sign: str, name: str) -> str:
             f'<span class="said{"" if verdict == "right" else " x0"}">{verdict}</span>',
             *([_time(evidence, row, name, calls)] if timed else []),
         ]
-        lines.append(_line(heads, cells, "baseline" if row.baseline else ""))
-    said = f"{sign}: {_label(evidence, sign, label)}"
-    shown = _scrolled(f"{name}, {said}", heads, lines, "cards spoken")
-    return f"<section><h4>{escape(said)}</h4>{_raters(evidence, sign, name)}{shown}</section>"
+        lines.append(line(heads, cells, "baseline" if row.baseline else ""))
+    said = f"{sign}: {evidence.in_words(sign, label)}"
+    shown = scrolled(f"{name}, {said}", heads, lines, "cards spoken")
+    grounds = grounds_of_seizure(evidence, sign, name)
+    return f"<section><h4>{escape(said)}</h4>{_raters(evidence, sign, name)}{shown}{grounds}</section>"
 
 
 def _raters(evidence: Evidence, sign: str, seizure: str) -> str:

@@ -15,6 +15,7 @@ from seizurelit.evaluation.baselines import CATEGORICAL_FACTS, NUMERIC_FACTS
 from seizurelit.evaluation.table import MissingFold, Row, RowKey, Table
 from seizurelit.reporting.evidence import Evidence, Sighting
 from seizurelit.reporting.findings import Findings
+from seizurelit.reporting.grounds import renamed
 from seizurelit.reporting.strata import STRATIFIED
 from seizurelit.tracking.pseudonyms import Veil
 
@@ -59,6 +60,7 @@ def pseudonymous(evidence: Evidence, veil: Veil) -> Evidence:
             for key, histories in evidence.histories.items()
         },
         videos={},
+        grounds=renamed(evidence.grounds, own, veil.text),
         shared=True,
     )
 

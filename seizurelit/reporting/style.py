@@ -32,7 +32,7 @@ body.stand-in::after { content: ""; position: fixed; inset: 0; background: var(-
   font-weight: 700; text-align: center; max-width: none; }
 h1 { font-size: 1.5rem; margin: .7rem 0 .2rem; } h2 { font-size: 1.25rem; margin: 0 0 .4rem; }
 h3 { font-size: 1.05rem; margin: 1.1rem 0 .35rem; overflow-wrap: anywhere; } h4 { font-size: .95rem; margin: .7rem 0 .2rem; }
-h3 small { font-weight: 400; color: var(--quiet); margin-left: .4rem; }
+h3 small, h4 small { font-weight: 400; color: var(--quiet); margin-left: .4rem; }
 main > section { margin-top: 1.8rem; padding-top: .8rem; border-top: 2px solid var(--line); }
 a { color: var(--link); } :focus-visible { outline: 3px solid var(--mark); outline-offset: 2px; }
 section:focus { outline: none; } article:focus { outline: none; }
@@ -86,6 +86,19 @@ svg .frame { fill: var(--card); stroke: var(--line); } svg path { fill: none; }
 svg .band { fill: var(--band); fill-opacity: .22; } svg .line { stroke: var(--band); stroke-width: 1.8; }
 svg .chance { stroke: var(--quiet); stroke-dasharray: 3 3; } svg .yes { stroke: var(--right); } svg .no { stroke: var(--wrong); }
 svg .fold { stroke: var(--band); stroke-opacity: .45; } svg .dots { stroke: var(--band); stroke-width: 4; stroke-linecap: round; }
+svg .for { stroke: var(--right); } svg .against { stroke: var(--wrong); } svg circle { fill: var(--ink); }
+svg .bone { stroke: var(--line); stroke-width: 4; stroke-linecap: round; stroke-linejoin: round; }
+svg .g1 { stroke-opacity: .2; } svg .g2 { stroke-opacity: .4; } svg .g3 { stroke-opacity: .6; } svg .g4 { stroke-opacity: .8; }
+svg .at-random { fill: var(--quiet); } svg.map text { font-size: 7.5px; } svg.map text.small { font-size: 5.5px; }
+svg.map { width: 100%; max-width: 34rem; height: auto; display: block; } svg.map g path { stroke-width: .94; }
+.maps { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(23rem, 100%), 1fr)); gap: .6rem 1.4rem;
+  margin-top: .8rem; }
+.maps figure, .grounds figure, .graphs figure { margin: 0; break-inside: avoid; }
+.grounds { display: flex; flex-wrap: wrap; gap: .4rem 1.4rem; align-items: flex-start; }
+.grounds > div { flex: 1 1 22rem; min-width: 0; } .grounds figure { width: 12.5rem; }
+svg.faith, svg.graph { width: 100%; height: auto; display: block; }
+.graphs { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .4rem 1rem; max-width: 68rem; }
+.graphs figcaption { font-size: .8rem; color: var(--quiet); }
 svg.time { width: 160px; height: 26px; display: block; } svg.training { width: 100%; height: auto; }
 article { margin-top: 1rem; padding: .8rem; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; }
 article:target { border-color: var(--mark); box-shadow: 0 0 0 2px var(--mark); }
@@ -93,7 +106,8 @@ article h3 { margin-top: 0; } .links { display: flex; flex-wrap: wrap; gap: .9re
 .said { white-space: nowrap; } .said.x0 { color: var(--wrong); font-weight: 600; } .spoken tbody th { white-space: nowrap; }
 details { margin: .4rem 0; } summary { cursor: pointer; color: var(--link); }
 @media (max-width: 40rem) { body { padding: 0 .6rem .6rem; } .banner { margin: 0 -.6rem; } .trio { flex-wrap: wrap; }
-  .trio svg { width: 50%; } th, td { padding: .25rem .4rem; } article { padding: .6rem; } dl.facts div { gap: .5rem; }
+  .trio svg { width: 50%; } .grounds figure { width: calc(50% - .7rem); } .grounds > div { flex-basis: 100%; }
+  th, td { padding: .25rem .4rem; } article { padding: .6rem; } dl.facts div { gap: .5rem; }
   .cards, .cards tbody, .cards tr { display: block; } .cards thead { position: absolute; left: -99rem; }
   .cards tr { padding: .35rem 0; border-bottom: 1px solid var(--line); }
   .cards th[scope=row] { display: block; padding: 0; border: 0; font-weight: 600; }

@@ -5,8 +5,17 @@ import torch
 pytest.importorskip("captum")
 
 from seizurelit.explanation.adjacency import learned_adjacency
-from seizurelit.explanation.attribution import attribute, baseline_of, integrated_gradients
-from seizurelit.explanation.faithfulness import curves, mean_over_subjects, randomised
+from seizurelit.explanation.attribution import Attribution, attribute, baseline_of, cells_of, integrated_gradients
+from seizurelit.explanation.faithfulness import (
+    Alike,
+    alike,
+    between,
+    curves,
+    destroyed,
+    mean_over_subjects,
+    randomised,
+    survival,
+)
 from seizurelit.handover.ensemble import new_data
 from seizurelit.handover.fitting import store_of
 from seizurelit.handover.of_run import ensemble_of_run
@@ -20,7 +29,7 @@ def small(handed):
     row = ensemble.rows[0]
     cache = Cache.open(handed["cache"])
     cohort = cache.cohort()
-    store = store_of(ensemble, row, cache, cohort, {seizure.name: 0 for seizure in cohort.seizures[:2]})
+    store = store_of(ensemble, row, cache, cohort, {seizure.name: 0 for seizure in cohort.seizures[:8]})
     data = new_data(store, row.members[0].training)
     return row.members[0].network, data, next(data.held_out_batches())
 
@@ -71,6 +80,61 @@ def test_randomising_all_gives_the_fresh_network(small):
         assert not torch.equal(randomised(network, fresh, "classifier")(batch), network(batch))
 
 
+def input_magnitude(networks, data, batch, target, *, steps=0):
+    """A map that does not look at the weights: how far each joint's input is from nothing, at each time."""
+    x, mask = networks[0].read(batch)
+    found = []
+    for place in range(len(x)):
+        cells, real = cells_of(data, batch, place), mask[place][batch.window_mask[place]].numpy()
+        size = x[place][batch.window_mask[place]].abs().sum(1).double().numpy()
+        values = np.zeros((int(cells.max()) + 1, size.shape[2]))
+        np.add.at(values, cells[real], size[real])
+        found.append(Attribution(data.skeleton.joints, 0.5, values, 0.0))
+    return found
+
+
+def either_way(networks, data, batch, target, *, steps=0):
+    """The same, turned over by a sign that the weights decide."""
+    sign = float(torch.sign(next(iter(networks[0].network.classifier.parameters())).flatten()[0]))
+    found = input_magnitude(networks, data, batch, target)
+    return [Attribution(one.names, one.seconds, sign * one.values, 0.0) for one in found]
+
+
+@pytest.mark.parametrize(
+    ("maps", "expected"), [(attribute, True), (input_magnitude, False), (either_way, False)], ids=str
+)
+def test_randomisation_destroys_our_maps_and_not_one_that_ignores_the_weights(small, maps, expected):
+    from seizurelit.training.networks import build_network
+
+    network, data, _ = small
+    fresh = [build_network("agcn", data.training, data).eval() for _ in range(3)]
+    left: list[dict[str, Alike]] = []
+    subjects: list[str] = []
+    for batch in data.held_out_batches():
+        own = maps([network], data, batch, 1)
+        left += survival(network, fresh, data, batch, attributions=own, target=1, maps=maps)
+        subjects += [f"{data.store.subjects[index]}-{index}" for index in batch.seizure.tolist()]
+    means = [mean_over_subjects([getattr(one["all"], kind) for one in left], subjects) for kind in Alike._fields]
+    assert destroyed(*means) is expected
+    assert all(one["all"].strength == pytest.approx(1) for one in left) is not expected
+
+
+def test_maps_are_alike_up_to_a_sign_and_flat_ones_to_none():
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(size=(2, 30, 5))
+    assert alike(one, -one) == Alike(pytest.approx(1), pytest.approx(1))
+    assert max(alike(one, other)) < 0.3
+    assert np.isnan(alike(one, np.zeros_like(one))).all()
+
+
+def test_seizures_are_held_against_those_of_others_of_the_same_class_alone():
+    ramp = np.linspace(0, 1, 12)[:, None] * [1.0, 2.0]
+    found = between([ramp, ramp[::2], -ramp, ramp], ["a", "b", "b", "a"], ["1", "1", "0", "0"])
+    assert found[0].signed == pytest.approx(1, abs=0.05)
+    assert found[2] == alike(-ramp, ramp)
+    assert np.isnan(between([ramp, ramp], ["a", "a"], ["1", "1"])[0].signed)
+
+
 def test_the_learned_graph_begins_as_the_fixed_one_and_an_even_attention(small):
     from seizurelit.training.networks import build_network
 
@@ -99,7 +163,9 @@ def test_explain_writes_its_files(handed, door):
     folder = handed["run"] / "explanation"
     row = json.loads((folder / "index.json").read_text())["rows"][0]
     assert set(row["faithfulness"]) == {"deletion", "insertion"}
-    assert set(row["sanity"]) == {"classifier", "upper half", "all"}
+    assert row["sanity"]["destroyed"] in (True, None)
+    assert {"classifier", "upper half", "all", "two untrained networks"} < set(row["sanity"]["alike"])
+    assert "untrained networks" in done.stdout
     one = json.loads((folder / row["file"]).read_text())
     assert len(one["seizures"]) == row["seizures"]
     for name in [*row["figures"].values(), *(seizure["figure"] for seizure in one["seizures"].values())]:

@@ -287,9 +287,20 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def reported(finished: Path) -> Path:
-    """The run with all that `report` writes."""
+def explained(finished: Path) -> Path:
+    """The run with the grounds of two of its models."""
+    pytest.importorskip("captum")
+    from seizurelit.explanation.run import explain_run
+
+    for model in ("agcn", "tcn"):
+        explain_run(finished, model=model, say=lambda line: None)
+    return finished
+
+
+@pytest.fixture(scope="session")
+def reported(explained: Path) -> Path:
+    """The run with all that `report` writes, grounds among it."""
     from seizurelit.report import main
 
-    assert main([str(finished)]) == 0
-    return finished
+    assert main([str(explained)]) == 0
+    return explained

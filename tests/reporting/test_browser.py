@@ -47,7 +47,7 @@ def test_it_opens_without_complaint_asks_for_nothing_and_fits(page, reported, si
     assert page.complaints == []
     assert page.requests == []
     assert page.run("document.documentElement.scrollWidth") <= size["width"]
-    assert page.run("document.querySelectorAll('main > section').length") == 9
+    assert page.run("document.querySelectorAll('main > section').length") == 10
 
 
 @pytest.mark.parametrize("dark", [False, True])

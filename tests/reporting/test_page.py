@@ -176,7 +176,7 @@ def test_a_seizure_has_labels_raters_attributes_and_its_windows(tree):
     assert facts["note"] == NOTE
     assert "dystonia: absent" in article.text
     assert f"{RATER}: absent, 1.5–4 s" in article.text
-    timed = [node.attributes["aria-label"] for node in article.all("svg")]
+    timed = [node.attributes["aria-label"] for node in article.all("svg") if node.attributes["class"] == "time"]
     assert len(timed) == 6
     assert all(re.fullmatch(r".+, 3 windows: lowest \d\.\d\d at \ds?.*highest.*", label) for label in timed), timed
 
