@@ -112,7 +112,8 @@ def judge(ensemble: Ensemble, row: RowModel, tensors: SeizureTensors, facts: Map
             )
     if facts.get("ambiguous"):
         why = facts.get("patient_reason")
-        reasons.append(f"who the patient is, is in doubt{f' ({why})' if why else ''}; give --patient_box")
+        remedy = "" if why and "patient_box" in str(why) else "; give --patient_box"
+        reasons.append(f"who the patient is, is in doubt{f' ({why})' if why else ''}{remedy}")
     if ensemble.stand_in:
         reasons.append("the networks were trained on the STAND-IN COHORT, synthetic people: they know no real seizure")
     reference = ensemble.references.get(row.stream)
@@ -128,6 +129,11 @@ def judge(ensemble: Ensemble, row: RowModel, tensors: SeizureTensors, facts: Map
     if tensors.metadata.extractor not in trained_on:
         notes.append(
             f"extracted by {tensors.metadata.extractor}, the training cohort by {', '.join(trained_on)}: the tensors differ in kind"
+        )
+    digest = tensors.metadata.weights_digest
+    if "appearance" in row.needs and digest not in ensemble.streams[row.stream].weights_digests:
+        notes.append(
+            "whether the appearance features are by the weights of the training cohort's cannot be told: their digests differ"
         )
     skeleton, known = tensors.metadata.skeleton, ensemble.streams[row.stream].skeleton
     if skeleton is not None and known is not None and skeleton.dimensions != known.dimensions:

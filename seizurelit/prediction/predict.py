@@ -17,6 +17,7 @@ import torch
 
 import seizurelit
 from seizurelit.cohort.files import write_whole
+from seizurelit.cohort.skeleton import built_in
 from seizurelit.config import RESEARCH_USE
 from seizurelit.errors import InputError
 from seizurelit.handover.ensemble import Ensemble, Floats, RowModel
@@ -32,6 +33,9 @@ TIMELINE = "timeline.png"
 OVERLAY = "overlay.mp4"
 TABLE = "predictions.csv"
 SCHEMA = 1
+
+BODY_FEATURES = 2048
+"""Of ResNet-50, which extraction uses."""
 
 _COLUMNS = (
     "video",
@@ -81,6 +85,7 @@ def predict(options: Predict, say: Callable[[str], None]) -> list[Predicted]:
     _check(options)
     videos = find_videos(options.video)
     ensemble = load(options)
+    _refuse_other_points(ensemble, options.run or options.model or Path())
     out = options.out or Path("predictions") / (
         options.video.resolve().stem if options.video.is_file() else options.video.resolve().name
     )
@@ -147,6 +152,33 @@ def _check(options: Predict) -> None:
         raise InputError(*faults)
 
 
+def _refuse_other_points(ensemble: Ensemble, source: Path) -> None:
+    """Refuse networks none of which can be given what an extraction makes, before minutes are spent on it.
+
+    Raises:
+        InputError: one line that says what their cohort had and what an extraction makes.
+    """
+    faults = [fault for row in ensemble.rows if (fault := _other_points(ensemble, row))]
+    if len(faults) == len(ensemble.rows):
+        msg = (
+            f"{source}: predict cannot give its networks what they were trained on: {faults[0]}; train on a cohort that "
+            "`python -m seizurelit.extract` made, or bring new seizures in as this one's were and use evaluate"
+        )
+        raise InputError(msg)
+
+
+def _other_points(ensemble: Ensemble, row: RowModel) -> str:
+    """Why a row cannot be given what an extraction makes, or blank; the features of a face have the size of their weights."""
+    facts, made = ensemble.streams[row.stream], built_in("body11" if row.stream == "pose" else "face23")
+    theirs = facts.skeleton
+    if "keypoints" in row.needs and (theirs is None or theirs.joints != made.joints):
+        had = "no keypoints" if theirs is None else f"{theirs.name} of {len(theirs.joints)} joints"
+        return f"{row.name} knows {had}, an extraction makes {made.name} of {len(made.joints)}"
+    if "appearance" in row.needs and row.stream == "pose" and facts.appearance_channels != BODY_FEATURES:
+        return f"{row.name} knows {facts.appearance_channels} appearance features, an extraction makes {BODY_FEATURES}"
+    return ""
+
+
 def _one(
     video: NewVideo,
     folder: Path,
@@ -168,7 +200,7 @@ def _one(
                 )
             )
         except InputError as error:
-            unscored[row.name] = error.faults[0]
+            unscored[row.name] = error.faults[0].removeprefix(f"{row.name}: ")
     value = _value(video, ensemble, spoken, unscored, extracted)
     from seizurelit.prediction.timeline import timeline  # noqa: PLC0415 - matplotlib
 
@@ -189,7 +221,8 @@ def _require(row: RowModel, seizure: str, extracted: Extracted) -> None:
     there = cache.names(seizure, row.stream) if cache.has(seizure, row.stream) else ()
     absent = [name for name in row.needs if f"{row.stream}.{name}" not in there]
     if absent:
-        msg = f"{row.name}: the extraction gave no {row.stream} {' and '.join(absent)}; see what it said of weights that are absent"
+        lacking = " and no ".join(absent)
+        msg = f"{row.name}: the extraction gave no {row.stream} {lacking}; see what it said of models or weights that are absent"
         raise InputError(msg)
 
 

@@ -116,6 +116,9 @@ def _map(axes: Axes, one: Spoken) -> None:
         extent=(0, ends, len(found.names) - 0.5, -0.5),
         interpolation="nearest",
     )
+    if not shares.any():
+        words = f"nothing that was seen speaks for class {one.row.classes[one.target]}"
+        axes.text(0.5, 0.5, words, transform=axes.transAxes, fontsize=8, ha="center", va="center")
     axes.set_yticks(
         range(len(found.names)),
         [f"{name}  {share:.0%}" for name, share in zip(found.names, found.by_joint, strict=True)],

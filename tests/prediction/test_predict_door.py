@@ -1,5 +1,7 @@
 import csv
 import json
+import subprocess
+import sys
 from importlib.resources import files
 
 import numpy as np
@@ -71,6 +73,91 @@ def test_a_person_is_scored_with_grounds_and_a_known_subject_by_the_fold_that_ne
     assert "never saw" in done.stdout
     assert row["grounds"]["names"][0] == "pelvis"
     assert any("STAND-IN" in reason for reason in row["reasons"])
+
+
+@pytest.fixture(scope="module")
+def faces(handed, tmp_path_factory):
+    """A run of the face's appearance on the stand-in cohort, whose features have the size of a VGG-19 of width 1."""
+    from bench.small import QUICK
+
+    folder = tmp_path_factory.mktemp("faces")
+    command = [
+        sys.executable,
+        "-m",
+        "seizurelit.fit",
+        "--stream",
+        "face",
+        "--model",
+        "tcn",
+        "--cache",
+        str(handed["cache"]),
+    ]
+    done = subprocess.run(
+        [*command, "--out", "run", *QUICK], cwd=folder, capture_output=True, text=True, check=False, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+def of_width(width, folder):
+    """Weights of a VGG-19, never trained, where extraction looks for them."""
+    from safetensors.torch import save_file
+
+    from seizurelit.extraction.appearance import FACE_FILE
+    from seizurelit.models.vgg19 import Vgg19
+
+    folder.mkdir()
+    save_file(Vgg19(width=width).state_dict(), folder / FACE_FILE)
+    return folder
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("width", "says"),
+    [
+        (1, "emotion (face tcn): not to be judged"),
+        (2, "emotion/face/tcn: not scored: was trained on 8 appearance features, here are 16"),
+        (None, "emotion/face/tcn: not scored: the extraction gave no face appearance"),
+    ],
+)
+def test_a_network_of_appearance_is_scored_with_weights_and_else_says_why_not(
+    faces, door, shared, tmp_path, width, says
+):
+    weights = of_width(width, tmp_path / "weights") if width else tmp_path / "nowhere"
+    clip = shared / "data" / "clips" / "pyfeat_single_face.mp4"
+    done = door("predict", clip, "--run", faces, "--weights", weights, "--out", "p", "--overlay", "false")
+    assert done.returncode == 0, done.stderr
+    assert says in done.stdout
+    assert "Traceback" not in done.stderr
+    assert ("no face appearance features" in done.stderr) is (width is None)
+    value = json.loads((tmp_path / "p" / "prediction.json").read_text())
+    jsonschema.Draft202012Validator(SCHEMA).validate(value)
+    assert len(value["predictions"]) == (width == 1)
+    if width == 1:
+        row = value["predictions"][0]
+        assert row["grounds"]["names"] == ["appearance"]
+        assert any("weights of the training cohort's" in note for note in row["notes"])
+
+
+def test_networks_of_other_joints_or_features_are_refused_before_anything_is_extracted(
+    handed, door, nobody, tmp_path, monkeypatch
+):
+    from seizurelit.handover.model_file import _read, _write
+
+    header, tensors = _read(handed["model"])
+    skeleton = header["streams"]["pose"]["skeleton"]
+    skeleton["joints"] = ["hub", *skeleton["joints"][1:]]
+    skeleton["name"] = "another"
+    _write(tmp_path / "other.safetensors", json.loads(json.dumps(header).replace('"pelvis"', '"hub"')), tensors)
+    for arguments, says in (
+        (("--model", "other.safetensors"), "another of 11 joints, an extraction makes body11"),
+        (("--run", handed["run"], "--network", "tcn"), "knows 8 appearance features, an extraction makes 2048"),
+    ):
+        done = door("predict", nobody, *arguments, "--out", "p")
+        assert done.returncode == 2, done.stderr
+        assert says in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+        assert not (tmp_path / "p").exists()
 
 
 @pytest.mark.parametrize(
