@@ -418,3 +418,22 @@ def test_a_cohort_of_clips_goes_on_through_fit_to_a_table(clips, door, tmp_path)
         "smiler",
         "actress",
     }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheduler", ["ray", "slurm"])
+def test_a_cluster_extracts_the_same_tensors(scheduler, clips, tmp_path):
+    pytest.importorskip("ray" if scheduler == "ray" else "submitit", reason="make env-cluster installs it")
+    table = cohort(tmp_path, ROWS[:2])
+    given = ("--cohort", table, "--videos", clips, "--cache")
+    cluster = ("--scheduler", "ray") if scheduler == "ray" else ("--scheduler", "slurm", "--slurm", "{cluster: local}")
+    assert extract(tmp_path, *given, "here").returncode == 0
+    done = extract(tmp_path, *given, "there", *cluster)
+    assert done.returncode == 0, done.stderr
+    assert "2 of 2 seizures" in done.stdout
+    for path in (tmp_path / "here").glob("*.safetensors"):
+        assert path.read_bytes() == (tmp_path / "there" / path.name).read_bytes()
+    assert "2 of them before" in extract(tmp_path, *given, "there").stdout
+    sent = extract(tmp_path, *given, "elsewhere", "--scheduler", "ray", "--ray-files", "shipped")
+    assert sent.returncode == 2
+    assert "a folder that every node has under the same path" in sent.stderr
