@@ -78,6 +78,9 @@ def door_parser(door: str, doc: str, options: type[Any], *, trains: bool, positi
         if entry.name in positional:
             parser.add_argument(entry.name, type=get_type_hints(options)[entry.name], help="see below")
     parser.add_class_arguments(options, fail_untyped=True, skip=set(positional))
+    for action in parser._actions:
+        if action.dest in _switches(options):  # as `_as_declared` takes it
+            action.metavar = "[{true,false}]"
     if trains:
         parser.add_class_arguments(Training, fail_untyped=True)
     return parser
@@ -108,7 +111,7 @@ def parse(parser: Parser, options: type[Options], argv: Sequence[str], *, trains
 
 def _as_declared(argv: Sequence[str], options: type[Any]) -> list[str]:
     """The words with --an-option as --an_option, and a switch that is given without a value as true."""
-    switches = {name for name, kind in get_type_hints(options).items() if kind is bool}
+    switches = _switches(options)
     words = []
     for place, word in enumerate(argv):
         name, equals, value = word.partition("=")
@@ -121,6 +124,11 @@ def _as_declared(argv: Sequence[str], options: type[Any]) -> list[str]:
             equals, value = "=", "true"
         words.append(f"{name}{equals}{value}")
     return words
+
+
+def _switches(options: type[Any]) -> set[str]:
+    """The options that may be given without a value."""
+    return {name for name, kind in get_type_hints(options).items() if kind is bool}
 
 
 def _preset_of_this_machine() -> str:

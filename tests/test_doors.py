@@ -328,6 +328,7 @@ def test_help_is_there_and_imports_nothing_heavy(door, name):
     assert done.returncode == 0
     assert "--config" in done.stdout
     assert "Research use only" in " ".join(done.stdout.split())
+    assert ("--share [{true,false}]" in done.stdout) is (name == "report")
     heavy = subprocess.run(
         [
             sys.executable,

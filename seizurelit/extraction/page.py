@@ -24,6 +24,7 @@ from seizurelit.config import RESEARCH_USE
 from seizurelit.errors import InputError
 from seizurelit.extraction.backend import Floats, Image
 from seizurelit.extraction.drawing import draw, face_crop, hide_faces, jpeg, shrink
+from seizurelit.extraction.flags import grave_facts
 from seizurelit.extraction.marks import Found, Marks, marks_of
 from seizurelit.scheduling.ledger import Ledger
 
@@ -229,13 +230,7 @@ def _reasons(facts: Mapping[str, Any], strips: Sequence[Strip], error: str | Non
     reasons: list[tuple[float, str]] = []
     if error:
         reasons.append((50.0, "the last extraction failed; an earlier one is shown"))
-    if facts.get("ambiguous"):
-        why = facts.get("patient_reason")
-        reasons.append((20.0, f"who is the patient is ambiguous{f': {why}' if why else ''}"))
-    if facts.get("ended_early"):
-        reasons.append((6.0, "the video ended early"))
-    if facts.get("decoding_faults"):
-        reasons.append((5.0, f"faults in the video: {facts['decoding_faults']}"))
+    reasons += grave_facts(facts)
     if isinstance(confidence, float) and confidence < _UNSURE and not facts.get("ambiguous"):
         reasons.append((2 * (1 - confidence), f"patient chosen with confidence {confidence:.2f}"))
     patient = found.get("patient", 1.0)

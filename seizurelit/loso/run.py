@@ -22,6 +22,7 @@ from seizurelit.evaluation.predictions import read_predictions
 from seizurelit.evaluation.rendering import print_table, write_table
 from seizurelit.evaluation.scores import per_fold
 from seizurelit.evaluation.table import RowKey, RunInfo, Table, make_table
+from seizurelit.extraction.flags import look_first
 from seizurelit.loso.choosing import check_tuner, tuning_cost
 from seizurelit.loso.experiment import Row, Run, Setup, fold_of, identity_of, load_run, open_run
 from seizurelit.loso.jobs import Request, jobs_of, lacking_of, possible_rows, trainings_of
@@ -116,6 +117,8 @@ def setup_of(options: RunOptions, training: Training) -> Setup:
             "no --cache was given: the stand-in cohort is used (STAND-IN COHORT, synthetic, no clinical data)"
         )
     cache = Cache.open(options.cache or stand_in_cache(Path("runs"), console))
+    if said := look_first(cache):
+        console.print(said, soft_wrap=True, markup=False)
     return Setup(
         cache=cache.root,
         cohort=options.cohort,
