@@ -42,6 +42,21 @@ def test_integrated_gradients_add_up_to_the_margin(small):
     assert torch.allclose(part.flatten(1).sum(1), gain, atol=0.02 * max(1.0, float(gain.abs().max())))
 
 
+def test_a_network_that_is_told_a_condition_apart_is_explained_under_it():
+    """Of the features alone: the condition stands on both ends of the path."""
+    from seizurelit.models import Tcn
+
+    torch.manual_seed(0)
+    network = Tcn(4, 2, channels=6, levels=1, dropout=0, conditions=3).eval()
+    x, mask = torch.randn(5, 4, 20), torch.ones(5, 20, dtype=torch.bool)
+    told = torch.nn.functional.one_hot(torch.tensor([0, 1, 2, 0, 1]), 3).float()
+    part, gain = integrated_gradients(network, x, torch.zeros_like(x), mask, 1, told=told, steps=200)
+    assert part.shape == x.shape
+    assert torch.allclose(part.flatten(1).sum(1), gain, atol=0.02)
+    other, _ = integrated_gradients(network, x, torch.zeros_like(x), mask, 1, told=told.roll(1, 1), steps=16)
+    assert not torch.allclose(part, other, atol=1e-4)
+
+
 def test_an_attribution_is_of_joints_and_times(small):
     network, data, batch = small
     for one, index in zip(attribute([network], data, batch, 1), batch.seizure.tolist(), strict=True):
