@@ -113,16 +113,19 @@ def jobs_of(run: Run, request: Request) -> tuple[Job, ...]:
             asked = (*asked, *_company(asked, _stacks(scored[Row(row.sign, row.stream, "agcn_kd")], size)))
         needed = {place: stack for place, stack in enumerate(stacks) if not set(stack).isdisjoint(asked)}
         stack_of = {fold: place for place, stack in needed.items() for fold in stack}
+        stream = streams.index((row.sign, row.stream))
         for seed in range(request.seeds):
-
-            def order(fold: str, last: int, seed: int = seed, row: Row = row, number: int = number) -> tuple[int, ...]:
-                place = scored[row].index(fold)
-                return seed, not seed == place == 0, streams.index((row.sign, row.stream)), place, number, last
-
-            for place, stack in needed.items():
-                jobs.append((order(stack[0], 0), _stack_job(run_dir, row, seed, place, stack, taught=taught)))
-            for fold in [fold for fold in folds if fold in asked]:
-                jobs.append((order(fold, 1), _job(run_dir, row, seed, fold, stack_of.get(fold), taught=taught)))
+            made = [
+                *((stack[0], _stack_job(run_dir, row, seed, k, stack, taught=taught)) for k, stack in needed.items()),
+                *(
+                    (fold, _job(run_dir, row, seed, fold, stack_of.get(fold), taught=taught))
+                    for fold in folds
+                    if fold in asked
+                ),
+            ]
+            for fold, job in made:
+                place = folds.index(fold)
+                jobs.append(((seed, not seed == place == 0, stream, place, number, job.call == CALL), job))
     return tuple(job for _, job in sorted(jobs, key=lambda pair: pair[0]))
 
 

@@ -116,6 +116,9 @@ class StackedConvolution(_Layer):
 
     def __init__(self, group: Group, source: nn.Conv1d | nn.Conv2d) -> None:
         super().__init__(group)
+        if source.groups != 1 or source.padding_mode != "zeros":
+            msg = f"it is not known how to stack {source}"
+            raise ValueError(msg)
         self.convolve: Any = functional.conv1d if isinstance(source, nn.Conv1d) else functional.conv2d
         self.settings = {"stride": source.stride, "padding": source.padding, "dilation": source.dilation}
 
@@ -159,7 +162,7 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        """Dx = γ/σ·(dy - mean(dy) - x̂·mean(dy·x̂)) at the positions that count."""
+        """The gradient γ/σ·(dy - mean(dy) - x̂·mean(dy·x̂)) at the positions that count."""
         normed, real, gamma, scale, count = ctx.saved_tensors
         axes = (1, 2, 3)
         if gradients[0] is None:

@@ -334,6 +334,7 @@ def check_stacking(training: Training) -> None:
         "--threshold inner": training.threshold == "inner",
         "--distillation.cross_fitted": training.distillation.cross_fitted,
         "--tcn.by_condition": training.tcn.by_condition,
+        "--tcn.input_norm": training.tcn.input_norm,
         f"--trainer {training.trainer}": bool(training.trainer),
         f"--precision {training.precision}": training.precision not in PRECISIONS,
     }

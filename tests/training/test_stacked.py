@@ -12,7 +12,7 @@ import torch
 
 from seizurelit.cache.store import Cache
 from seizurelit.cohort.plan import loso_plan
-from seizurelit.config import Optimiser, Training, with_overrides
+from seizurelit.config import Optimiser, Tcn, Training, with_overrides
 from seizurelit.data.fold import FoldDataModule
 from seizurelit.data.stacked import StackedFolds
 from seizurelit.data.store import load_store
@@ -268,6 +268,7 @@ def test_the_optimiser_is_torchs_with_steps_of_ones_own(name):
     [
         ({"grid": [{"optimiser.lr": [1e-3, 1e-2]}]}, "--grid"),
         ({"threshold": "inner"}, "--threshold inner"),
+        ({"tcn": Tcn(input_norm=True)}, r"--tcn\.input_norm"),
         ({"trainer": {"gradient_clip_val": 1.0}}, "gradient_clip_val"),
         ({"precision": "16-mixed"}, "16-mixed"),
     ],
