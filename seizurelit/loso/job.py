@@ -20,6 +20,7 @@ from seizurelit.cohort.manifest import Sign
 from seizurelit.cohort.plan import Fold
 from seizurelit.config import Training, candidates, digest, taught_settings, teaches, with_overrides
 from seizurelit.data.fold import FoldDataModule
+from seizurelit.data.mapped import mapped_store
 from seizurelit.data.store import SeizureStore, load_store
 from seizurelit.errors import InputError
 from seizurelit.evaluation.predictions import prediction_rows, write_predictions
@@ -33,6 +34,8 @@ from seizurelit.training.stacked import fit_stacked
 
 INNER_WEIGHTS = "inner.safetensors"
 CHOICE = "choice.json"
+SHARED = "tensors"
+"""Folder beside the folders of jobs under way, of what they map together."""
 
 
 @dataclass(frozen=True)
@@ -65,21 +68,31 @@ class _Task:
 
 
 @functools.lru_cache(maxsize=8)
-def _store(run_dir: Path, sign: str, stream: str, modalities: tuple[str, ...], extraction: str | None) -> SeizureStore:
-    """A worker reads a stream's tensors once, for all of its jobs; those that were extracted for one fold, once a fold."""
+def _store(
+    run_dir: Path, shared: Path, *, sign: str, stream: str, modalities: tuple[str, ...], extraction: str | None
+) -> SeizureStore:
+    """A worker opens a stream's tensors once, for all of its jobs; those that were extracted for one fold, once a fold.
+
+    `shared` is where all workers of this machine map them from.
+    """
     run = load_run(run_dir)
     cohort = run.cohort
     require_same_cache(run)
-    return load_store(
-        Cache.open(run.setup.cache),
-        cohort,
-        cohort.sign(sign),
-        stream,
-        keypoints="keypoints" in modalities,
-        appearance="appearance" in modalities,
-        condition=run.setup.training.inputs.condition,
-        fold=extraction,
-    )
+
+    def read() -> SeizureStore:
+        return load_store(
+            Cache.open(run.setup.cache),
+            cohort,
+            cohort.sign(sign),
+            stream,
+            keypoints="keypoints" in modalities,
+            appearance="appearance" in modalities,
+            condition=run.setup.training.inputs.condition,
+            fold=extraction,
+        )
+
+    name = digest(json.dumps([run.run_id, cohort.digest, sign, stream, sorted(modalities), extraction]))
+    return mapped_store(shared / f"{name}.safetensors", read)
 
 
 def train_fold(
@@ -111,7 +124,7 @@ def train_fold(
         Numbers for the ledger and the dashboard: seizures, correct, threshold, last training loss.
     """
     run = load_run(Path(run_dir))
-    task = _task(run, Row(sign, stream, model), seed, fold, checkpoint)
+    task = _task(run, Row(sign, stream, model), seed, fold, checkpoint=checkpoint, shared=folder.parent / SHARED)
     store = task.store
     choice = _choose(task, folder)
     training = with_overrides(run.setup.training, choice.overrides)
@@ -163,9 +176,16 @@ def train_fold(
     }
 
 
-def _task(run: Run, row: Row, seed: int, fold: str, checkpoint: Path | None) -> _Task:
+def _task(run: Run, row: Row, seed: int, fold: str, *, checkpoint: Path | None, shared: Path) -> _Task:
     extraction = fold if Cache.open(run.setup.cache).fitted_for(fold) else None
-    store = _store(run.folder, row.sign, row.stream, reads(row.model, run.setup.training), extraction)
+    store = _store(
+        run.folder,
+        shared,
+        sign=row.sign,
+        stream=row.stream,
+        modalities=reads(row.model, run.setup.training),
+        extraction=extraction,
+    )
     return _Task(run, row, seed, run.plan(row.sign).fold(fold), run.cohort.sign(row.sign), store, checkpoint)
 
 
@@ -202,7 +222,8 @@ def train_stack(
     """
     run = load_run(Path(run_dir))
     training, row = run.setup.training, Row(sign, stream, model)
-    tasks = [_task(run, row, seed, fold, checkpoint) for fold in folds]
+    shared = folder.parent / SHARED
+    tasks = [_task(run, row, seed, fold, checkpoint=checkpoint, shared=shared) for fold in folds]
     data = [task.data(training) for task in tasks]
     taught_by = [
         _teachers(task, training, own, Guard.of(task.fold), inner=False) for task, own in zip(tasks, data, strict=True)

@@ -143,13 +143,13 @@ def receive(task: Task, cargo: Cargo, get: Callable[[Any], bytes]) -> Task:
     for job, files in cargo.required.items():
         _arrive(root, job_folder(run_dir, job), files, get)
     own = root / "tasks" / uuid.uuid4().hex
-    (own / "folder").mkdir(parents=True)
-    checkpoint = None if task.checkpoint is None else own / "checkpoint"
+    own.mkdir(parents=True)
+    checkpoint = None if task.checkpoint is None else own.with_suffix(".checkpoint")
     if checkpoint is not None and cargo.checkpoint:
         write_files(checkpoint, {name: get(content) for name, content in cargo.checkpoint.items()})
     arguments = {name: _relocated(value) for name, value in task.job.arguments.items()}
     relocated = replace(task.job, arguments=arguments)
-    return replace(task, job=relocated, folder=own / "folder", log=own / "log", checkpoint=checkpoint)
+    return replace(task, job=relocated, folder=own, log=own.with_suffix(".log"), checkpoint=checkpoint)
 
 
 def _arrive(root: Path, place: Path, files: Files, get: Callable[[Any], bytes]) -> None:
@@ -184,7 +184,10 @@ def give_back(task: Task, *, stopped: bool) -> Made:
     log = task.log.read_bytes() if task.log.exists() else None
     checkpoint = read_files(task.checkpoint) if stopped and task.checkpoint is not None else {}
     made = Made(read_files(task.folder), checkpoint, log)
-    shutil.rmtree(task.folder.parent, ignore_errors=True)
+    for place in (task.folder, task.checkpoint):
+        if place is not None:
+            shutil.rmtree(place, ignore_errors=True)
+    task.log.unlink(missing_ok=True)
     return made
 
 
