@@ -90,9 +90,8 @@ lint: $(VENV)/.dev  ## style, types and import contracts
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-bench: $(VENV)/.dev  ## speed: of training, as ratios measured by turns; of extraction, frames a second a stage
+bench: $(VENV)/.dev  ## speed and memory: networks, training, start, Table 1, extraction (ARGS=--all for every shape and fold: hours)
 	$(RUN) -m bench $(ARGS)
-	$(RUN) -m bench.extraction
 
 bench-openmm: $(VENV)/.openmm  ## frames a second of OpenMMLab through our backend against its own inferencer
 	$(RUN) -m bench.openmm $(ARGS)

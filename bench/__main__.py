@@ -1,26 +1,33 @@
-"""What a training costs, as ratios measured by turns on the stand-in cohort: `make bench`, one table and bench.json.
+"""Speed and memory, as ratios measured by turns: `make bench`, one table and bench.json.
 
-Each row compares two ways of doing the same work, A and B, in turns A B A B … in this process with one thread; the ratio B/A of
-each turn is what counts, as single times on a shared machine do not.
+Most rows compare two ways of doing the same work, A and B, in turns A B A B …; the ratio B/A of each turn is what counts, as single
+times on a shared machine do not. Work of one thread is timed by the processor's clock. Networks, Table 1, memory and extraction are
+measured by their own modules in processes of their own (`python -m bench.networks` and so on).
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import platform
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from bench import startup
 from bench.coverage import SCORES, SUBJECTS, cohort
+from bench.machine import machine
 from seizurelit.cli import PRESETS
 from seizurelit.cohort.plan import loso_plan
 from seizurelit.config import Training, with_overrides
@@ -37,15 +44,47 @@ from seizurelit.training.networks import build_network
 ROUNDS = 7
 
 
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: two ways of the same work, or one number (then B and the ratio are None).
+
+    Attributes:
+        part: what kind of work.
+        what: the two ways.
+        a: of the first.
+        b: of the second.
+        unit: of both.
+        ratio: median of B/A over the turns.
+        low: smallest.
+        high: largest.
+    """
+
+    part: str
+    what: str
+    a: float
+    b: float | None
+    unit: str
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def cells(self) -> list[str]:
+        """As the table prints them."""
+        numbers = ["" if value is None else f"{value:.4g}" for value in (self.a, self.b)]
+        ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
+        span = "" if self.low is None or self.high is None else f"{self.low:.2f}–{self.high:.2f}"
+        return [self.part, self.what, *numbers, self.unit, ratio, span]
+
+
 def turns(a: Callable[[], object], b: Callable[[], object]) -> dict[str, float]:
     """Median milliseconds of A and of B, and the median and range of B/A over the turns."""
     seconds: list[tuple[float, float]] = []
     for _ in range(ROUNDS + 1):
         pair = []
         for work in (a, b):
-            start = time.perf_counter()
+            start = time.process_time()
             work()
-            pair.append(time.perf_counter() - start)
+            pair.append(time.process_time() - start)
         seconds.append((pair[0], pair[1]))
     kept = seconds[1:]  # the first turn warms up
     ratios = sorted(other / one for one, other in kept)
@@ -135,12 +174,10 @@ def statistics_of_a_table() -> dict[str, tuple[list[float], float]]:
     return found
 
 
-def main() -> None:
-    """Measure, print, write bench.json."""
-    torch.set_num_threads(1)
+def training_rows() -> list[Row]:
+    """Steps, batches and the Trainer, by turns."""
     fast = {name: value for name, value in PRESETS["fast"].items() if name != "seeds"}
     training = with_overrides(Training(), {**fast, "optimiser.epochs": 3})
-    rows: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         cache = synthesize(StandIn(), Path(folder) / "cache")
         people = cache.cohort()
@@ -153,58 +190,143 @@ def main() -> None:
 
         small, fixed = training, with_overrides(training, {"agcn.adaptive": False})
         ten = with_overrides(training, {"agcn.variant": "ten_block"})
-        rows["training step: AGCN fixed graph → adaptive (small)"] = turns(
-            stepper(data(fixed), fixed, "agcn"), stepper(data(small), small, "agcn")
-        )
-        rows["training step: AGCN small → ten-block"] = turns(
-            stepper(data(small), small, "agcn"), stepper(data(ten), ten, "agcn")
-        )
-        rows["training step: TCN → AGCN small"] = turns(
-            stepper(data(small), small, "tcn"), stepper(data(small), small, "agcn")
-        )
-        rows["an epoch of batches: plain → every augmentation"] = turns(
-            consume(
-                lambda: data(
-                    replace(
-                        small, augmentation=replace(small.augmentation, flip=0, rotation=0, scale=0, joint_dropout=0)
-                    )
-                ).training_batches(0)
+        one_by_one = with_overrides(training, {"optimiser.batch": 1})
+        plain = replace(small.augmentation, flip=0, rotation=0, scale=0, joint_dropout=0)
+        every = replace(small.augmentation, speed=0.1, noise=0.01)
+
+        def batches(settings: Training) -> Callable[[], object]:
+            return consume(lambda: data(settings).training_batches(0))
+
+        pairs: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
+            "a step: AGCN fixed graph → adaptive (small)": (
+                stepper(data(fixed), fixed, "agcn"),
+                stepper(data(small), small, "agcn"),
             ),
-            consume(
-                lambda: data(
-                    replace(small, augmentation=replace(small.augmentation, speed=0.1, noise=0.01))
-                ).training_batches(0)
+            "a step: AGCN small → ten-block": (stepper(data(small), small, "agcn"), stepper(data(ten), ten, "agcn")),
+            "a step: TCN → AGCN small": (stepper(data(small), small, "tcn"), stepper(data(small), small, "agcn")),
+            "data alone, an epoch: plain → every augmentation": (
+                batches(replace(small, augmentation=plain)),
+                batches(replace(small, augmentation=every)),
             ),
+            "data alone, an epoch: batches whole → window by window": (batches(small), batches(one_by_one)),
+            "3 epochs of the small AGCN: bare loop → Trainer": (
+                bare_epoch(data(small), small, "agcn"),
+                lambda: fit("agcn", data(small), small, seed=0, device="cpu", history=None),
+            ),
+        }
+        rows = []
+        for name, (a, b) in pairs.items():
+            found = turns(a, b)
+            rows.append(Row("training", name, found["a_ms"], found["b_ms"], "ms", *_ratio(found)))
+        return rows
+
+
+def _ratio(found: dict[str, float], suffix: str = "") -> tuple[float, float, float]:
+    return found[f"ratio{suffix}"], found[f"lowest{suffix}"], found[f"highest{suffix}"]
+
+
+def network_rows(found: dict[str, Any]) -> list[Row]:
+    """Ours → reference; in bf16 also ours → the reference in float32."""
+    rows = []
+    for row in found["rows"]:
+        what = f"{row['network']} {row['mode']} {row['precision']}, batch {row['batch']}, T={row['frames']}"
+        what += "" if row["network"] == "tcn" else f", V={row['joints']}"
+        rows.append(
+            Row("networks", f"{what}: ours → reference", row["ours_ms"], row["reference_ms"], "ms", *_ratio(row))
         )
-        rows["3 epochs of the small AGCN: bare loop → Trainer"] = turns(
-            bare_epoch(data(small), small, "agcn"),
-            lambda: fit("agcn", data(small), small, seed=0, device="cpu", history=None),
+        if "ratio_fp32" in row:
+            against = f"{what}: ours → reference in fp32"
+            rows.append(Row("networks", against, row["ours_ms"], row["reference_fp32_ms"], "ms", *_ratio(row, "_fp32")))
+    return rows
+
+
+def table_rows(found: dict[str, Any]) -> list[Row]:
+    """Ours → each bare loop, by the clock and by the processor's time."""
+    ours, *others = found["rows"]
+    rows = []
+    for other in others:
+        for clock in ("clock", "processor"):
+            ratios = other[f"{clock}_ratios"]
+            what = f"{ours['trainings']} trainings, {clock}: ours → {other['way']}"
+            rows.append(
+                Row(
+                    "Table 1",
+                    what,
+                    ours[f"{clock}_s"],
+                    other[f"{clock}_s"],
+                    "s",
+                    other[f"{clock}_ratio"],
+                    ratios[0],
+                    ratios[-1],
+                )
+            )
+    return rows
+
+
+def memory_rows(found: dict[str, Any]) -> list[Row]:
+    """Mapped → each for itself."""
+    return [
+        Row(
+            "memory",
+            f"{row['workers']} workers: mapped → each reads for itself",
+            row["mapped_mib"],
+            row["each_mib"],
+            "MiB",
+            row["each_mib"] / row["mapped_mib"],
         )
-    table = Table(
-        title=f"{platform.processor() or platform.machine()}, torch {torch.__version__}, one thread, {ROUNDS} turns"
-    )
-    for heading in ("A → B", "A ms", "B ms", "B/A", "range"):
-        table.add_column(heading, justify="left" if heading == "A → B" else "right")
-    for name, row in rows.items():
-        table.add_row(
-            name,
-            f"{row['a_ms']:.1f}",
-            f"{row['b_ms']:.1f}",
-            f"{row['ratio']:.2f}",
-            f"{row['lowest']:.2f}–{row['highest']:.2f}",
-        )
-    Console().print(table)
-    timed = statistics_of_a_table()
-    beside = Table(title=f"statistics of a table, one thread, {ROUNDS} turns")
-    for heading in ("", "median s", "range", "at most"):
-        beside.add_column(heading, justify="right" if heading else "left")
-    for name, (seconds, limit) in timed.items():
-        beside.add_row(name, f"{statistics.median(seconds):.2f}", f"{seconds[0]:.2f}–{seconds[-1]:.2f}", f"{limit:g}")
-    Console().print(beside)
-    written = {name: {"seconds": seconds, "limit": limit} for name, (seconds, limit) in timed.items()}
-    Path("bench.json").write_text(
-        json.dumps({"torch": torch.__version__, "rows": rows, "statistics": written}, indent=2) + "\n", encoding="utf-8"
-    )
+        for row in found["rows"]
+    ]
+
+
+def extraction_rows(found: dict[str, Any]) -> list[Row]:
+    """A stage a row, in milliseconds a frame; A stands alone."""
+    stages = found["cpu_ms"] | {f"features, {name}": taken for name, taken in found["appearance_cpu_ms"].items()}
+    rows = [Row("extraction", f"{name}, a frame", taken, None, "ms") for name, taken in stages.items()]
+    rate = found["two_workers_fps"]["cpu"]
+    return [*rows, Row("extraction", "two workers, by the processor's time", rate, None, "frames/s")]
+
+
+PARTS: dict[str, Callable[[dict[str, Any]], list[Row]]] = {
+    "networks": network_rows,
+    "table1": table_rows,
+    "memory": memory_rows,
+    "extraction": extraction_rows,
+}
+"""Benchmarks with processes of their own, and what their JSON says."""
+
+
+def parts(*, every: bool) -> list[Row]:
+    """Run each and read its rows; one that cannot run says why, and is left out."""
+    more = {"networks": ["--rounds", "3"], "table1": []}
+    rows = []
+    for name, read in PARTS.items():
+        arguments = more.get(name, []) + (["--all"] if every and name in more else [])
+        done = subprocess.run([sys.executable, "-m", f"bench.{name}", *arguments], check=False)
+        if done.returncode == 0:
+            rows += read(json.loads(Path(f"bench-{name}.json").read_text(encoding="utf-8")))
+    return rows
+
+
+def main() -> None:
+    """Measure, print, write bench.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--all", action="store_true", help="every shape of the networks, every fold of Table 1: hours")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = training_rows() + [Row("start", what, taken, None, "s") for what, taken, _ in startup.measure(3)]
+    rows += parts(every=options.all)
+    for name, (seconds, limit) in statistics_of_a_table().items():
+        what = f"{name} (at most {limit:g})"
+        rows.append(Row("statistics", what, statistics.median(seconds), None, "s", None, seconds[0], seconds[-1]))
+    described = machine()
+    table = Table(title=f"{described}; load {os.getloadavg()[0]:.1f}")
+    for heading in ("", "A → B", "A", "B", "unit", "B/A", "range"):
+        table.add_column(heading, justify="left" if heading in ("", "A → B") else "right")
+    for row in rows:
+        table.add_row(*row.cells())
+    Console(width=150).print(table)
+    found = {"machine": described, "rows": [vars(row) for row in rows]}
+    Path("bench.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

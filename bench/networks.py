@@ -1,19 +1,23 @@
 """Our networks against plain ones written from the papers' equations: `python -m bench.networks`, a table and bench-networks.json.
 
 Each row is one network, one shape, one precision, as a training step or as inference; the reference (bench/reference.py) and ours
-work by turns in this process, on the same windows, and reference/ours is how many times as fast ours is. `--all` takes every shape.
+work by turns in this process, on the same windows, and reference/ours is how many times as fast ours is: of the processor's time on
+a CPU, which other work on the machine stretches less than the clock. Rows in bf16 also have the ratio to the reference in float32,
+as the original computes. `--all` takes every shape. First come the products a second that the processor makes in each precision.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
+import functools
 import itertools
 import json
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -123,32 +127,56 @@ def worker(network: nn.Module, x: Tensor, case: Case, device: str) -> Callable[[
     return step
 
 
-def timed(work: Callable[[], None], times: int, device: str) -> float:
+def timed(work: Callable[[], object], times: int, device: str) -> float:
     """Seconds for one of so many."""
-    start = time.perf_counter()
+    clock = time.process_time if device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+    start = clock()
     for _ in range(times):
         work()
     if device == "cuda":
         torch.cuda.synchronize()
-    return (time.perf_counter() - start) / times
+    return (clock() - start) / times
 
 
 def measure(case: Case, rounds: int, device: str) -> dict[str, float]:
-    """Milliseconds of both (medians), their ratio by turns, its range."""
+    """Milliseconds of both (medians), their ratio by turns, its range; in bf16 also against the reference in float32."""
     reference, ours, x = networks(case)
     works = [worker(network, x, case, device) for network in (reference, ours)]
+    if case.precision != "fp32":
+        works.append(worker(copy.deepcopy(reference), x, replace(case, precision="fp32"), device))
     first = [timed(work, 2, device) for work in works]  # warms up
     times = [max(1, round(SECONDS / seconds)) for seconds in first]
-    pairs = [[timed(work, count, device) for work, count in zip(works, times, strict=True)] for _ in range(rounds)]
-    ratios = sorted(plain / own for plain, own in pairs)
-    medians = [statistics.median(column) * 1e3 for column in zip(*pairs, strict=True)]
-    return {
-        "reference_ms": medians[0],
-        "ours_ms": medians[1],
-        "ratio": statistics.median(ratios),
-        "lowest": ratios[0],
-        "highest": ratios[-1],
-    }
+    turns = [[timed(work, count, device) for work, count in zip(works, times, strict=True)] for _ in range(rounds)]
+    medians = [statistics.median(column) * 1e3 for column in zip(*turns, strict=True)]
+    found = {"reference_ms": medians[0], "ours_ms": medians[1]} | spread([one[0] / one[1] for one in turns])
+    if len(works) > 2:
+        against = spread([one[2] / one[1] for one in turns])
+        found |= {"reference_fp32_ms": medians[2]} | {f"{name}_fp32": value for name, value in against.items()}
+    return found
+
+
+def spread(ratios: list[float]) -> dict[str, float]:
+    """Median and range."""
+    return {"ratio": statistics.median(ratios), "lowest": min(ratios), "highest": max(ratios)}
+
+
+def products(device: str, size: int = 1024) -> dict[str, float]:
+    """10⁹ multiplications and additions a second of a square matrix product, by precision: what bounds a network."""
+    found = {}
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+        multiply = functools.partial(torch.mm, a, b)
+        multiply()
+        found[name] = 2e-9 * size**3 / min(timed(multiply, 3, device) for _ in range(5))
+    return found
+
+
+def ranges(row: dict[str, float]) -> tuple[str, str, str]:
+    """The last three cells of a row."""
+    own = f"{row['lowest']:.2f}–{row['highest']:.2f}"
+    if "ratio_fp32" not in row:
+        return own, "", ""
+    return own, f"{row['ratio_fp32']:.2f}", f"{row['lowest_fp32']:.2f}–{row['highest_fp32']:.2f}"
 
 
 def main() -> None:
@@ -162,17 +190,34 @@ def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     described = machine()
     table = Table(title=f"{described}, {options.threads} thread(s), {options.rounds} turns; reference/ours")
-    for heading in ("network", "mode", "precision", "batch", "T", "V", "reference ms", "ours ms", "ratio", "range"):
+    for heading in (
+        "network",
+        "mode",
+        "precision",
+        "batch",
+        "T",
+        "V",
+        "reference ms",
+        "ours ms",
+        "ratio",
+        "range",
+        "to fp32",
+        "range",
+    ):
         table.add_column(heading)
+    rate = products(device)
+    console = Console(width=150)
+    console.print(f"products: fp32 {rate['fp32']:.0f}, bf16 {rate['bf16']:.0f} GFLOP/s")
     rows = []
     for case in every_case() if options.all else CASES:
         row = measure(case, options.rounds, device)
         rows.append(vars(case) | row)
         cells = (case.network, case.mode, case.precision, case.batch, case.frames, case.joints)
         numbers = (f"{row['reference_ms']:.1f}", f"{row['ours_ms']:.1f}", f"{row['ratio']:.2f}")
-        table.add_row(*map(str, cells), *numbers, f"{row['lowest']:.2f}–{row['highest']:.2f}")
-    Console(width=130).print(table)
-    text = json.dumps({"machine": described, "threads": options.threads, "rows": rows}, indent=2) + "\n"
+        table.add_row(*map(str, cells), *numbers, *ranges(row))
+    console.print(table)
+    found = {"machine": described, "threads": options.threads, "products": rate, "rows": rows}
+    text = json.dumps(found, indent=2) + "\n"
     Path("bench-networks.json").write_text(text, encoding="utf-8")
 
 
