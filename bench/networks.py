@@ -92,7 +92,7 @@ def networks(case: Case) -> tuple[nn.Module, nn.Module, Tensor]:
         return (
             ReferenceTcn(FEATURES, CLASSES, **sizes),
             Tcn(FEATURES, CLASSES),
-            torch.randn(case.batch, FEATURES, case.frames),
+            torch.randn(case.batch, case.frames, FEATURES).transpose(1, 2),  # as batches have it
         )
     skeleton: Skeleton = built_in("body11" if case.joints == 11 else "face23")
     graph, variant = torch.from_numpy(skeleton.adjacency()), case.network.removeprefix("agcn-")
