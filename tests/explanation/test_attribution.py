@@ -116,7 +116,9 @@ def either_way(networks, data, batch, target, *, steps=0):
 
 
 @pytest.mark.parametrize(
-    ("maps", "expected"), [(attribute, True), (input_magnitude, False), (either_way, False)], ids=str
+    ("maps", "expected"),
+    [(attribute, True), (input_magnitude, False), (either_way, False)],
+    ids=["ours", "input magnitude", "either way"],
 )
 def test_randomisation_destroys_our_maps_and_not_one_that_ignores_the_weights(small, maps, expected):
     from seizurelit.training.networks import build_network
