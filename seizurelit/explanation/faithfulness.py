@@ -25,6 +25,7 @@ from seizurelit.evaluation.statistics.intervals import (
     FEWEST_SUBJECTS,
     LEVEL,
     RESAMPLES,
+    SAME,
     Interval,
     bca,
     left_out,
@@ -267,12 +268,20 @@ def mean_alike(found: Sequence[Alike]) -> Alike:
 def destroyed(signed: Mean, strength: Mean) -> bool | None:
     """Whether a network's weights decide its maps: the likeness to those of untrained ones is below `SURVIVES`, interval and all.
 
-    A map that is the same for any weights, such as the size of the input, has a likeness of 1. None where that cannot be told.
+    False where it is above, interval and all: a map that is the same for any weights, such as the size of the input, has a
+    likeness of 1. None where the interval reaches across, or there is none.
     """
-    if any(mean.value >= SURVIVES for mean in (signed, strength)):
+    lows, highs = zip(*map(_ends, (signed, strength)), strict=True)
+    if any(low >= SURVIVES for low in lows):
         return False
-    highs = [mean.interval.high for mean in (signed, strength)]
-    return None if any(math.isnan(high) for high in highs) else max(highs) < SURVIVES
+    return True if all(high < SURVIVES for high in highs) else None
+
+
+def _ends(mean: Mean) -> tuple[float, float]:
+    """Of the interval; the value itself where all resamples have it."""
+    if mean.interval.reason == SAME:
+        return mean.value, mean.value
+    return mean.interval.low, mean.interval.high
 
 
 def randomised(network: WindowNetwork, fresh: WindowNetwork, stage: str) -> WindowNetwork:

@@ -513,7 +513,7 @@ def _sanity_lines(sanity: Mapping[str, Any] | None) -> list[str]:
     verdict = {
         True: "the weights decide the maps: without them they are gone",
         False: "the maps survive without the weights: do not believe them",
-        None: "whether the maps survive without the weights cannot be told of so few subjects",
+        None: "whether the maps survive without the weights cannot be told: too few subjects, or an interval across the limit",
     }[sanity["destroyed"]]
     return [*lines, f"    {verdict} (limit {sanity['limit']:g})"]
 

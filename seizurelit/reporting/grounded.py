@@ -24,7 +24,7 @@ _METHODS = {"integrated_gradients": "integrated gradients", "grad_cam": "Grad-CA
 _VERDICTS = {
     True: "The weights decide the maps: without them the maps are gone.",
     False: "The maps survive without the weights: do not believe them.",
-    None: "Whether the maps survive without the weights cannot be told of so few patients.",
+    None: "Whether the maps survive without the weights cannot be told: too few patients, or an interval across the limit.",
 }
 
 
@@ -133,7 +133,8 @@ def _figure(figure: Figure) -> str:
 
 def grounds_of_seizure(evidence: Evidence, sign: str, name: str) -> str:
     """The maps of a seizure by the rows of a sign; nothing where none was explained."""
-    figures = []
+    figures: list[str] = []
+    crossed: dict[str, str] = {}
     for row in evidence.rows(sign, trained=True):
         found = evidence.grounds.rows.get(row.key)
         if found is None or name not in found.by_seizure:
@@ -145,11 +146,20 @@ def grounds_of_seizure(evidence: Evidence, sign: str, name: str) -> str:
         named = evidence.in_words(sign, one.named)
         said = f"speaks for {named} (score {one.score:.2f})"
         label = f"{name}, {row.name}: what {said}: {_most(one, found)}"
-        figures.append(
+        figure = (
             f"<figure><figcaption><b>{escape(row.name)}</b> {escape(said)}</figcaption>"
             f"{timed_map(one, found, windows, threshold, label)}</figure>"
         )
-    return f'<div class="maps">{"".join(figures)}</div>' if figures else ""
+        if row.group == sign:
+            figures.append(figure)
+        else:
+            crossed[row.name] = figure
+    shown = f'<div class="maps">{"".join(figures)}</div>' if figures else ""
+    if crossed:
+        names = escape(", ".join(crossed))
+        inner = "".join(crossed.values())
+        shown += f'<details><summary>Grounds of {names}</summary><div class="maps">{inner}</div></details>'
+    return shown
 
 
 def _most(one: SeizureGrounds, row: RowGrounds) -> str:

@@ -21,6 +21,8 @@ MOST_UNDEFINED = 0.05
 """Share of resamples without a score above which there is no interval."""
 
 FEWEST_SUBJECTS = 5
+SAME = "the same score in every resample"
+"""Why there is no interval of what does not vary."""
 
 # Scores that differ by less are equal: they are sums of the same counts in another order.
 TOLERANCE = 1e-12
@@ -92,7 +94,7 @@ def bca(estimate: float, resampled: Floats, jackknife: Floats, level: float = LE
     if np.isnan(jackknife).any():
         return none("undefined without one of the subjects")
     if np.ptp(values) < TOLERANCE:
-        return none("the same score in every resample")
+        return none(SAME)
     below = int((values < estimate - TOLERANCE).sum())
     equal = int((np.abs(values - estimate) <= TOLERANCE).sum())
     rank = (below + equal / 2) / len(values)
