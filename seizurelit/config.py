@@ -200,7 +200,7 @@ class Training:
         deterministic: refuse kernels that give other bits each time, as some of CUDA's do; without, a table is not repeatable.
         threads: CPU threads a job.
         stack: folds of a model and seed that are trained together on one device, each to what it would be alone but for rounding;
-            1 trains them one by one, 0 all at once. For GPUs: on a CPU it does not pay.
+            1 trains them one by one, 0 all at once. For GPUs: on a CPU the AGCN gains nothing by it.
         trainer: further arguments of Lightning's Trainer, as --trainer.NAME VALUE.
         grid: settings to choose from on each fold's inner validation subjects, such as [{optimiser.lr: [0.001, 0.003],
             agcn.dropout: [0, 0.2]}]: of every mapping all combinations of its values; a model chooses among those that it knows.
