@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from seizurelit.cli import door_parser, parse, run_door
-from seizurelit.ingestion.ingest import Ingest, ingest
+from seizurelit.ingestion.options import Ingest
 
 
 def main(argv: Sequence[str]) -> int:
@@ -14,6 +14,8 @@ def main(argv: Sequence[str]) -> int:
     options, _ = parse(parser, Ingest, argv, trains=False)
     from rich.console import Console  # noqa: PLC0415 - the view only once the options are understood
     from rich.progress import Progress  # noqa: PLC0415
+
+    from seizurelit.ingestion.ingest import ingest  # noqa: PLC0415 - numpy likewise
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("seizures", total=None)

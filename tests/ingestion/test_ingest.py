@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from seizurelit.cache.store import Cache
 from seizurelit.cohort.skeleton import Skeleton
 from seizurelit.errors import InputError
-from seizurelit.ingestion.ingest import Ingest, ingest
+from seizurelit.ingestion.ingest import ingest
 from seizurelit.ingestion.keypoints import Keypoints, frames_between, relative_to_root
+from seizurelit.ingestion.options import Ingest
 
 THREE = Skeleton("three", ("hip", "neck", "hand"), ((1, 0), (2, 1)), 0, (0, 1), (), ("y", "x", "confidence"), fps=10.0)
 FRAMES = 60

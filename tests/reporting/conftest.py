@@ -214,7 +214,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Its cohort has a patient's name, markup in names and notes, a video, and two raters who are named.
     """
     from seizurelit.config import MODELS, STREAMS, Training, with_overrides
-    from seizurelit.ingestion.ingest import Ingest, ingest
+    from seizurelit.ingestion.ingest import ingest
+    from seizurelit.ingestion.options import Ingest
     from seizurelit.loso.options import RunOptions
     from seizurelit.loso.run import run_table
 
