@@ -9,7 +9,7 @@ RUN := OMP_NUM_THREADS=1 $(PYTHON)
 UV := $(shell command -v uv 2>/dev/null || echo $(VENV)-uv/bin/uv)
 export UV_PYTHON_PREFERENCE ?= system
 
-.PHONY: help env env-extraction env-use env-cluster env-dev openmm extract reproduce test test-slow test-openmm lint bench bench-openmm bench-coverage faults fuzz lock clean
+.PHONY: help env env-extraction env-use env-cluster env-dev openmm extract reproduce test test-slow test-openmm lint bench bench-loop bench-openmm bench-coverage faults fuzz lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,10 @@ lint: $(VENV)/.dev  ## style, types and import contracts
 
 bench: $(VENV)/.dev  ## speed and memory: networks, training, start, Table 1, extraction (ARGS=--all for every shape and fold: hours)
 	$(RUN) -m bench $(ARGS)
+
+bench-loop: $(VENV)/.dev $(VENV)/.cluster  ## the outer loop: workers, Ray, planning 10,000 jobs, growth with the cohort (20 minutes)
+	$(RUN) -m bench.scheduling
+	$(RUN) -m bench.scaling
 
 bench-openmm: $(VENV)/.openmm  ## frames a second of OpenMMLab through our backend against its own inferencer
 	$(RUN) -m bench.openmm $(ARGS)
