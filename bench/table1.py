@@ -242,6 +242,36 @@ def render(found: dict[str, Any]) -> Table:
     return table
 
 
+def by_job(epochs: int | None) -> None:
+    """A job of each model against the bare loop's, one after the other in this process, one thread, in the processor's time.
+
+    What a loaded machine can still compare; no process is started in it, so that imports and their sharing are left out.
+    """
+    from seizurelit.loso.experiment import Setup, open_run
+    from seizurelit.loso.job import train_fold
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        training, cache = preset(epochs), synthesize(StandIn(), Path(folder) / "cache")
+        _PEOPLE[:] = [cache.cohort()]
+        sign, stream, fold = "dystonia", "pose", "sub-04"
+        store = load_store(cache, _PEOPLE[0], _PEOPLE[0].sign(sign), stream, keypoints=True, appearance=True)
+        run = open_run(Setup(cache.root, None, None, 0, training, "fast", "cpu"), Path(folder) / "run", (sign,))
+        teacher: nn.Module | None = None
+        for model in ("tcn", "agcn", "agcn_kd"):
+            place = run.folder / "jobs" / sign / stream / model / "seed-0" / fold
+            place.mkdir(parents=True)
+            start = time.process_time()
+            train_fold(place, run_dir=str(run.folder), sign=sign, stream=stream, model=model, seed=0, fold=fold)
+            middle = time.process_time()
+            taught_by = teacher if model == "agcn_kd" else None
+            network, _ = bare_training("tcn" if model == "tcn" else "agcn", store, fold, training, taught_by)
+            end = time.process_time()
+            teacher = network.eval() if model == "tcn" else teacher
+            ratio = (end - middle) / (middle - start)
+            print(f"{model:8} ours {middle - start:.2f} s, bare loop {end - middle:.2f} s, {ratio:.2f}", flush=True)
+
+
 def main() -> None:
     """Compare, print, write; or, as one of the processes that are timed, do the trainings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -249,12 +279,15 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=1, help="folds, where not all are trained")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--epochs", type=int, help="instead of the preset's")
+    parser.add_argument("--by-job", action="store_true", help="one job of each model in this process, one thread")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--cache", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--folds", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("--part", default="0/1", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.way is None:
+    if options.by_job:
+        by_job(options.epochs)
+    elif options.way is None:
         found = compare(None if options.all else options.sample, options.rounds, options.epochs)
         Console().print(found["machine"])
         Console().print(render(found))

@@ -7,7 +7,7 @@ import functools
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -67,32 +67,40 @@ class _Task:
         return Row(self.row.sign, self.row.stream, "tcn")
 
 
-@functools.lru_cache(maxsize=8)
-def _store(
-    run_dir: Path, shared: Path, *, sign: str, stream: str, modalities: tuple[str, ...], extraction: str | None
-) -> SeizureStore:
-    """A worker opens a stream's tensors once, for all of its jobs; those that were extracted for one fold, once a fold.
+@dataclass(frozen=True)
+class _Wanted:
+    """The tensors of a job; `shared` is where all workers of this machine map them from, and tells nothing of which they are."""
 
-    `shared` is where all workers of this machine map them from.
-    """
-    run = load_run(run_dir)
+    run_dir: Path
+    sign: str
+    stream: str
+    modalities: tuple[str, ...]
+    extraction: str | None
+    shared: Path = field(compare=False)
+
+
+@functools.lru_cache(maxsize=8)
+def _store(wanted: _Wanted) -> SeizureStore:
+    """A worker opens a stream's tensors once, for all of its jobs; those that were extracted for one fold, once a fold."""
+    run = load_run(wanted.run_dir)
     cohort = run.cohort
     require_same_cache(run)
+    modalities = wanted.modalities
 
     def read() -> SeizureStore:
         return load_store(
             Cache.open(run.setup.cache),
             cohort,
-            cohort.sign(sign),
-            stream,
+            cohort.sign(wanted.sign),
+            wanted.stream,
             keypoints="keypoints" in modalities,
             appearance="appearance" in modalities,
             condition=run.setup.training.inputs.condition,
-            fold=extraction,
+            fold=wanted.extraction,
         )
 
-    name = digest(json.dumps([run.run_id, cohort.digest, sign, stream, sorted(modalities), extraction]))
-    return mapped_store(shared / f"{name}.safetensors", read)
+    key = [run.run_id, cohort.digest, wanted.sign, wanted.stream, sorted(modalities), wanted.extraction]
+    return mapped_store(wanted.shared / f"{digest(json.dumps(key))}.safetensors", read)
 
 
 def train_fold(
@@ -178,14 +186,8 @@ def train_fold(
 
 def _task(run: Run, row: Row, seed: int, fold: str, *, checkpoint: Path | None, shared: Path) -> _Task:
     extraction = fold if Cache.open(run.setup.cache).fitted_for(fold) else None
-    store = _store(
-        run.folder,
-        shared,
-        sign=row.sign,
-        stream=row.stream,
-        modalities=reads(row.model, run.setup.training),
-        extraction=extraction,
-    )
+    modalities = reads(row.model, run.setup.training)
+    store = _store(_Wanted(run.folder, row.sign, row.stream, modalities, extraction, shared))
     return _Task(run, row, seed, run.plan(row.sign).fold(fold), run.cohort.sign(row.sign), store, checkpoint)
 
 
