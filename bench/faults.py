@@ -629,6 +629,7 @@ def ray_nodes() -> Iterator[tuple[str, Callable[[int], None]]]:
     """A Ray cluster on this machine, of two nodes with a CPU each beside a head without: its address, and what kills a node."""
     os.environ |= {
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",
         "RAY_AUTH_MODE": "disabled",
     }  # on this machine alone, as long as the draw
     pipe = subprocess.PIPE
