@@ -64,7 +64,7 @@ def test_options_that_do_not_go_together(door, tiny_cache):
         (("--ray-address", "auto"), "are for --scheduler ray"),
         (("--slurm", json.dumps({"mem_gb": 1})), "is for --scheduler slurm"),
         (("--scheduler", "slurm"), "there is no sbatch here"),
-        (("--scheduler", "slurm", "--slurm", "{cluster: local, mem: 3}"), "submitit does not take this"),
+        (("--scheduler", "slurm", "--slurm", "{cluster: local, slurm_partitionn: gpu}"), "submitit does not take this"),
         (("--scheduler", "ray", "--ray-address", "127.0.0.1:1"), "no Ray cluster"),
         (("--device", "gpu"), "torch finds no GPU here"),
     ):
