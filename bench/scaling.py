@@ -10,10 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,24 +22,13 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.machine import machine
+from bench.small import door
 from seizurelit.loso.experiment import load_run
 from seizurelit.loso.pooling import PREDICTIONS
 from seizurelit.scheduling.ledger import Ledger
 
 SUBJECTS = (10, 19, 50, 100, 400)
 STEPS, BATCH = 20, 8
-
-
-def door(name: str, *arguments: str) -> float:
-    """Run a front door; seconds."""
-    start = time.perf_counter()
-    command = [sys.executable, "-m", f"seizurelit.{name}", *arguments]
-    done = subprocess.run(
-        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        sys.exit(f"{name} failed: {done.stderr[-2000:]}")
-    return time.perf_counter() - start
 
 
 def measure(subjects: int, folder: Path) -> dict[str, Any]:
@@ -54,10 +41,12 @@ def measure(subjects: int, folder: Path) -> dict[str, Any]:
     epochs = math.ceil(STEPS / an_epoch)
     settings = ("--optimiser.epochs", str(epochs), "--optimiser.batch", str(BATCH))
     limit = ("--trainer.limit_train_batches", str(math.ceil(STEPS / epochs)))
-    seconds = door(
+    start = time.perf_counter()
+    door(
         *("fit", "--stream", "pose", "--model", "agcn", "--preset", "fast", "--wandb", "off", "--workers", "2"),
         *("--cache", str(cache), "--out", str(run), *settings, *limit),
     )
+    seconds = time.perf_counter() - start
     records = list(Ledger(run).records().values())
     folds = [record.seconds for record in records if record.seconds is not None]
     return {

@@ -35,7 +35,7 @@ def small_run(folder: Path) -> tuple[Path, Path]:
     """A stand-in cohort of eight subjects and a run of all three models of pose: (cache, run)."""
     cache, run = folder / "cache", folder / "run"
     synthesize(StandIn(subjects=8, min_seconds=4, max_seconds=6, appearance_dim=8), cache)
-    _door("fit", "--stream", "pose", "--cache", str(cache), "--out", str(run), *QUICK)
+    door("fit", "--stream", "pose", "--cache", str(cache), "--out", str(run), *QUICK)
     return cache, run
 
 
@@ -43,11 +43,12 @@ def small_model(folder: Path) -> tuple[Path, Path, Path]:
     """As `small_run`, and an exported model file of it without ONNX: (cache, run, model)."""
     cache, run = small_run(folder)
     out = folder / "exported"
-    _door("export", str(run), "--out", str(out), "--consent-recorded", "--onnx", "false", "--workers", "1")
+    door("export", str(run), "--out", str(out), "--consent-recorded", "--onnx", "false", "--workers", "1")
     return cache, run, out / "model.safetensors"
 
 
-def _door(name: str, *arguments: str) -> None:
+def door(name: str, *arguments: str) -> None:
+    """Run a front door in a process of its own, one thread; RuntimeError with what it said where it fails."""
     command = [sys.executable, "-m", f"seizurelit.{name}", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -18,7 +18,7 @@ from seizurelit.extraction.folder import cohort_of_folder
 from seizurelit.extraction.job import CALL, Plan, Recipe, disk_full, make_backend, models_of_appearance, recipe_of
 from seizurelit.extraction.models import OpenMMLabModels, TorchvisionModels
 from seizurelit.extraction.options import Extract, Settings, settings_of
-from seizurelit.scheduling.executors import executor_of
+from seizurelit.scheduling.executors import cuda_devices, executor_of
 from seizurelit.scheduling.jobs import Job
 from seizurelit.scheduling.ledger import Ledger
 from seizurelit.scheduling.options import Needs, schedule_of
@@ -110,7 +110,7 @@ def extract(options: Extract, say: Callable[[str], None], *, page: bool = True) 
     if schedule.scheduler == "local" and not devices:
         workers = schedule.workers or len(os.sched_getaffinity(0))
         schedule = replace(schedule, workers=min(workers, max(1, len(jobs))))
-    executor = executor_of(schedule, Needs(PRELOAD, devices=devices, gpu=bool(devices)))
+    executor = executor_of(schedule, Needs(PRELOAD, devices=devices, gpu=bool(devices), apart=True))
     at_a_time = f"{executor.slots} at a time" if schedule.scheduler != "ray" else "over a Ray cluster"
     say(f"{cache.root}: {len(jobs)} seizures by {plan.backend}, {at_a_time}")
     try:
@@ -289,16 +289,11 @@ def _devices(options: Extract, backend: str) -> tuple[str, ...]:
     """CUDA devices to work on; none for MediaPipe, whose models run on the CPU alone."""
     if backend == "mediapipe" or options.devices == "cpu":
         return ()
-    if options.devices is not None:
-        return tuple(options.devices.split(","))
-    if options.scheduler != "local":
-        return ()
-    import torch  # noqa: PLC0415 - only where it may run
-
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if not torch.cuda.is_available():
-        return ()
-    return tuple(given.split(",")) if given else tuple(str(index) for index in range(torch.cuda.device_count()))
+    if options.devices not in (None, "gpu"):
+        return tuple(str(options.devices).split(","))
+    if options.scheduler != "local":  # theirs, if any
+        return () if options.devices is None else (options.devices,)
+    return cuda_devices()
 
 
 def _failed(outcome: Outcome, refused: Mapping[str, str]) -> dict[str, str]:

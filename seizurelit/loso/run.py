@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -31,7 +30,7 @@ from seizurelit.loso.permuting import cost, refit, refit_null
 from seizurelit.loso.pooling import PREDICTIONS, pool_run, read_windows
 from seizurelit.loso.standin import stand_in_cache
 from seizurelit.loso.watching import Sweep, Watcher
-from seizurelit.scheduling.executors import executor_of
+from seizurelit.scheduling.executors import cuda_devices, executor_of
 from seizurelit.scheduling.jobs import Executor
 from seizurelit.scheduling.ledger import Ledger
 from seizurelit.scheduling.options import Needs, Schedule, schedule_of
@@ -318,17 +317,7 @@ def executor_for(setup: Setup, schedule: Schedule) -> Executor:
         setup: of the run.
         schedule: where, and how many at a time.
     """
-    schedule = schedule_of(schedule)
-    devices: tuple[str, ...] = ()
-    if setup.device == "gpu" and schedule.scheduler == "local":
-        given = os.environ.get("CUDA_VISIBLE_DEVICES")
-        devices = tuple(given.split(",")) if given else tuple(str(index) for index in range(torch.cuda.device_count()))
-        # As many workers as are asked for are spread over the devices, the first of them where there are fewer.
-        each = schedule.per_device
-        if schedule.workers is not None:
-            devices = devices[: schedule.workers]
-            each = each or max(1, schedule.workers // len(devices))
-        schedule = dataclasses.replace(schedule, per_device=each)
+    gpu, schedule = setup.device == "gpu", schedule_of(schedule)
     reads = tuple(path for path in (setup.cache, setup.cohort, setup.folds) if path is not None)
-    needs = Needs(PRELOAD, threads=setup.training.threads, devices=devices, gpu=setup.device == "gpu", reads=reads)
-    return executor_of(schedule, needs)
+    devices = cuda_devices() if gpu and schedule.scheduler == "local" else ()
+    return executor_of(schedule, Needs(PRELOAD, setup.training.threads, devices, gpu=gpu, reads=reads))

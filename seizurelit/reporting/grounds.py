@@ -22,6 +22,9 @@ FOLDER = "explanation"
 INDEX = "index.json"
 SCHEMA = 2
 
+_SAME = 0.01
+"""Scores of the same networks differ by less, whatever the batch that they were in."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -182,10 +185,6 @@ def only_of(grounds: Grounds, scores: Mapping[RowKey, Mapping[str, Mapping[int, 
             old.append(" ".join(key))
     said = f"The grounds of {', '.join(old)} are of other networks than the table’s; run explain again." if old else ""
     return Grounds(kept, " ".join(filter(None, [grounds.fault, said])))
-
-
-_SAME = 0.01
-"""Scores of the same networks differ by less, whatever the batch that they were in."""
 
 
 def renamed(grounds: Grounds, names: Mapping[str, str], text: Callable[[str], str]) -> Grounds:

@@ -12,8 +12,18 @@ from seizurelit.scheduling.serial import Serial
 from seizurelit.scheduling.slurm import Slurm
 
 
+def cuda_devices() -> tuple[str, ...]:
+    """This machine's CUDA devices that this process may use, as CUDA_VISIBLE_DEVICES writes them; empty for none."""
+    import torch  # noqa: PLC0415 - the room itself does without
+
+    if not torch.cuda.is_available():
+        return ()
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return tuple(given.split(",")) if given else tuple(map(str, range(torch.cuda.device_count())))
+
+
 def executor_of(schedule: Schedule, needs: Needs) -> Executor:
-    """Who runs the jobs: on this machine this process for one CPU worker, otherwise a pool over the GPUs or the cores.
+    """Who runs the jobs: on this machine a pool over the GPUs or the cores, or this process where one worker may be it.
 
     Args:
         schedule: checked by `schedule_of`.
@@ -40,6 +50,12 @@ def executor_of(schedule: Schedule, needs: Needs) -> Executor:
             cluster=cluster,
         )
     if needs.devices:
-        return Pool(threads=needs.threads, preload=needs.preload, devices=needs.devices, per_device=schedule.per_device)
+        # As many workers as are asked for are spread over the devices, the first of them where there are fewer.
+        devices, each = needs.devices[: schedule.workers], schedule.per_device
+        if each is None and schedule.workers is not None:
+            each = max(1, schedule.workers // len(devices))
+        return Pool(threads=needs.threads, preload=needs.preload, devices=devices, per_device=each)
     workers = schedule.workers or max(1, len(os.sched_getaffinity(0)) // needs.threads)
-    return Serial(needs.threads) if workers == 1 else Pool(workers, threads=needs.threads, preload=needs.preload)
+    if workers == 1 and not needs.apart:
+        return Serial(needs.threads)
+    return Pool(workers, threads=needs.threads, preload=needs.preload)

@@ -67,6 +67,7 @@ class Needs:
         threads: CPU threads each.
         devices: CUDA devices of this machine, as CUDA_VISIBLE_DEVICES writes them; empty for none.
         gpu: each takes a GPU, wherever it runs.
+        apart: each needs a process that may die of it, as of a video that breaks a decoder, even where there is one worker.
         reads: folders outside of the run folder that jobs read and do not write; None where they write outside of it.
     """
 
@@ -74,4 +75,5 @@ class Needs:
     threads: int = 1
     devices: tuple[str, ...] = ()
     gpu: bool = False
+    apart: bool = False
     reads: tuple[Path, ...] | None = None

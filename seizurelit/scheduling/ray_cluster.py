@@ -247,7 +247,7 @@ class RayCluster:
                 return reports
 
     def stop(self) -> None:
-        """Ask the resumable tasks under way to save where they are; those that have not begun are taken back by `close`."""
+        """Ask the resumable tasks under way to save where they are; those that have not begun are taken back."""
         self._board.ask_to_stop.remote()
         for reference, sent in self._tasks.items():
             if not sent.begun:
@@ -311,9 +311,8 @@ class RayCluster:
         wants = {"num_cpus": self._threads, "num_gpus": share if self._gpu else 0}
         cargo = None if self._shipment is None else self._shipment.cargo(task)
         function = self._function.options(**wants, name=task.job.id)
-        self._tasks[
-            function.remote(task, sent.number, cargo, self._board, Surroundings.of_this_process(self._threads))
-        ] = sent
+        surroundings = Surroundings.of_this_process(self._threads)
+        self._tasks[function.remote(task, sent.number, cargo, self._board, surroundings)] = sent
 
     def _hear(self) -> list[Report]:
         """The beginnings that the board tells of."""
@@ -322,9 +321,8 @@ class RayCluster:
         except self._ray.exceptions.RayError as error:
             raise self._gone(error) from None
         self._news = self._board.read.remote()
-        numbers = {
-            sent.number: sent for sent in self._tasks.values()
-        }  # what has ended before it was heard of is told by its end
+        # What has ended before it was heard of is told by its end.
+        numbers = {sent.number: sent for sent in self._tasks.values()}
         return [begun for number, report in news if number in numbers for begun in numbers[number].begin(report)]
 
     def _end(self, reference: Any) -> list[Report]:

@@ -54,7 +54,6 @@ def started(task: Task) -> Report:
 
 def run(task: Task) -> Report:
     """Run a task in this process; what it prints goes to its log."""
-    stopping.forget()
     with printing_to(task.log):
         report = execute(task, device_here())
     return replace(report, host=socket.gethostname())

@@ -31,6 +31,8 @@ from seizurelit.training.networks import WindowNetwork, build_network
 from seizurelit.training.resuming import Saving
 
 BETAS, EPS, MOMENTUM = (0.9, 0.999), 1e-8, 0.9
+PRECISIONS = ("32-true", "64-true", "bf16-mixed")
+"""Those without a scale of the loss, which would be one for all folds."""
 
 
 class StackedWindows(WindowNetwork):
@@ -345,7 +347,3 @@ def check_stacking(training: Training) -> None:
     ]
     if faults:
         raise InputError(*faults)
-
-
-PRECISIONS = ("32-true", "64-true", "bf16-mixed")
-"""Those without a scale of the loss, which would be one for all folds."""
