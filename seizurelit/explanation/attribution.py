@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from seizurelit.data.fold import Batch, FoldDataModule
 from seizurelit.errors import InputError
 from seizurelit.models.agcn import Agcn
-from seizurelit.models.tcn import Tcn
 from seizurelit.training.networks import WindowNetwork
 
 Floats = npt.NDArray[np.float64]
@@ -89,7 +88,7 @@ def attribute(
     x, mask = networks[0].read(batch)
     B, W = x.shape[:2]
     flat, real = x.flatten(0, 1), mask.flatten(0, 1)
-    told = told_apart(networks[0], batch)
+    told = networks[0].told(batch)
     total = torch.zeros(
         *flat.shape[:1], flat.shape[2] if flat.ndim == 4 else flat.shape[-1], _places(data, networks[0])
     )
@@ -119,20 +118,9 @@ def attribute(
     return found
 
 
-def told_apart(network: WindowNetwork, batch: Batch) -> Tensor | None:
-    """(B·W, K) what a network is told of each window beside its input; None where that is among its channels, or nothing."""
-    if not _is_told_apart(network) or batch.condition is None:
-        return None
-    return batch.condition.repeat_interleave(batch.window_mask.shape[1], 0)
-
-
 def told_channels(network: WindowNetwork, data: FoldDataModule) -> int:
     """How many of the last channels of a network's input are what it is told."""
-    return 0 if _is_told_apart(network) else data.conditions
-
-
-def _is_told_apart(network: WindowNetwork) -> bool:
-    return isinstance(network.network, Tcn) and network.network.condition_norm is not None
+    return 0 if network.told_apart else data.conditions
 
 
 def margin(network: nn.Module, x: Tensor, mask: Tensor, target: int, told: Tensor | None = None) -> Tensor:

@@ -36,7 +36,6 @@ from seizurelit.explanation.attribution import (
     attribute,
     baseline_of,
     cells_of,
-    told_apart,
     told_channels,
 )
 from seizurelit.models.agcn import Agcn
@@ -150,7 +149,7 @@ def curves(
         seed: of the random orders.
     """
     x, mask = network.read(batch)
-    told = told_apart(network, batch)
+    told = network.told(batch)
     found = []
     for place, attribution in enumerate(attributions):
         kept = batch.window_mask[place]

@@ -56,23 +56,31 @@ class WindowNetwork(nn.Module):
     Args:
         network: an `Agcn` or a `Tcn`.
         modality: keypoints or appearance.
+
+    Attributes:
+        told_apart: whether what the network is told (the batch's condition) is no channel of its input, but given beside it.
     """
 
     def __init__(self, network: nn.Module, modality: str) -> None:
         super().__init__()
         self.network = network
         self.modality = modality
-        self._apart = isinstance(network, Tcn) and network.condition_norm is not None
+        self.told_apart = isinstance(network, Tcn) and network.condition_norm is not None
 
     def forward(self, batch: Batch) -> Tensor:
         """Window logits (B, W, K)."""
         x, mask = self.read(batch)
         b, w = x.shape[:2]
         given: tuple[Tensor, ...] = (x.flatten(0, 1), mask.flatten(0, 1))
-        if self._apart and batch.condition is not None:  # one for all windows of a seizure
-            given = (*given, batch.condition.repeat_interleave(w, 0))
-        logits: Tensor = self.network(*given)
+        told = self.told(batch)
+        logits: Tensor = self.network(*given) if told is None else self.network(*given, told)
         return logits.view(b, w, -1)
+
+    def told(self, batch: Batch) -> Tensor | None:
+        """(B·W, K) what the network is told beside its input, alike for the windows of a seizure; None for nothing."""
+        if not self.told_apart or batch.condition is None:
+            return None
+        return batch.condition.repeat_interleave(batch.window_mask.shape[1], 0)
 
     def read(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """What the plain network is given of a batch: (B, W, C, T, V) or (B, W, D, T), and the mask (B, W, T) of real frames."""
@@ -89,7 +97,7 @@ class WindowNetwork(nn.Module):
         )  # (B, W, K, T)
         if self.modality == "keypoints" and isinstance(self.network, Tcn):
             x = x.permute(0, 1, 4, 2, 3).flatten(2, 3)  # (B, W, C, T, V) to (B, W, V·C, T)
-        if told is None or self._apart:
+        if told is None or self.told_apart:
             return x, mask
         if x.ndim == 5:  # every joint is told
             told = told.unsqueeze(-1).expand(-1, -1, -1, -1, x.shape[-1])
