@@ -29,6 +29,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import pandas as pd
@@ -247,7 +248,7 @@ def _serve_by_forks() -> None:
             socket.send_fds(
                 ours, [json.dumps({"threads": self._threads}).encode()], [for_server.fileno(), log.fileno()]
             )
-        self._control = control
+        self._server = SimpleNamespace(control=control, stop=control.close)  # type: ignore[assignment]
 
     pool.Pool._start_server = start  # type: ignore[method-assign]
 

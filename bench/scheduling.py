@@ -28,7 +28,7 @@ from seizurelit.cache.store import Cache
 from seizurelit.config import Training, with_overrides
 from seizurelit.loso.experiment import Run, Setup, open_run
 from seizurelit.loso.jobs import Request, jobs_of, possible_rows
-from seizurelit.loso.run import PRELOAD
+from seizurelit.loso.options import PRELOAD
 from seizurelit.scheduling.jobs import Executor, Job, Report, Task
 from seizurelit.scheduling.ledger import Ledger, seal
 from seizurelit.scheduling.pool import Pool

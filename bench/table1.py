@@ -18,7 +18,6 @@ import argparse
 import json
 import math
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -158,7 +157,7 @@ def our_rows(cache_folder: Path, folds: list[str], epochs: int | None, workers: 
     """The same by the package's jobs, without the table; how many trainings that were."""
     from seizurelit.loso.experiment import Setup, open_run
     from seizurelit.loso.jobs import Request, jobs_of, possible_rows
-    from seizurelit.loso.run import PRELOAD
+    from seizurelit.loso.options import PRELOAD
     from seizurelit.scheduling.pool import Pool
     from seizurelit.scheduling.run import run_jobs
 
@@ -176,13 +175,13 @@ def our_rows(cache_folder: Path, folds: list[str], epochs: int | None, workers: 
         return len(jobs)
 
 
-def timed(way: str, cache: Path, folds: list[str], epochs: int | None) -> tuple[float, float]:
-    """Seconds of one way by the clock, from the start of its processes, and of the processor."""
+def timed(way: str, cache: Path, folds: list[str], epochs: int | None) -> float:
+    """Seconds of one way by the clock, from the start of its processes."""
     cores = len(os.sched_getaffinity(0))
     parts = range(cores if way == WAYS[2] else 1)
     threads = cores if way == WAYS[1] else 1
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    start, used = time.perf_counter(), _children()
+    start = time.perf_counter()
     running = []
     for part in parts:
         command = [sys.executable, "-m", "bench.table1", "--cache", str(cache), "--way", way, "--folds", *folds]
@@ -192,12 +191,7 @@ def timed(way: str, cache: Path, folds: list[str], epochs: int | None) -> tuple[
     if any(process.wait() for process in running):
         msg = f"{way} failed"
         raise SystemExit(msg)
-    return time.perf_counter() - start, _children() - used
-
-
-def _children() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+    return time.perf_counter() - start
 
 
 def compare(folds: int | None, rounds: int, epochs: int | None) -> dict[str, Any]:
@@ -212,18 +206,22 @@ def compare(folds: int | None, rounds: int, epochs: int | None) -> dict[str, Any
         cache = synthesize(StandIn(), Path(folder) / "cache")
         names = [fold.name for fold in loso_plan(cache.cohort(), cache.cohort().sign("dystonia")).folds]
         chosen = names if folds is None else names[:: max(1, len(names) // folds)][:folds]
-        times: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
+        times: dict[str, list[float]] = {way: [] for way in WAYS}
         for _ in range(rounds):
             for way in WAYS:
                 times[way].append(timed(way, cache.root, chosen, epochs))
     rows = []
     for way, found in times.items():
-        row: dict[str, object] = {"way": way, "trainings": 12 * len(chosen)}
-        for place, name in enumerate(("clock", "processor")):
-            ratios = [other[place] / own[place] for own, other in zip(times[WAYS[0]], found, strict=True)]
-            row[f"{name}_s"] = statistics.median(pair[place] for pair in found)
-            row[f"{name}_ratio"], row[f"{name}_ratios"] = statistics.median(ratios), sorted(ratios)
-        rows.append(row)
+        ratios = [other / own for own, other in zip(times[WAYS[0]], found, strict=True)]
+        rows.append(
+            {
+                "way": way,
+                "trainings": 12 * len(chosen),
+                "seconds": statistics.median(found),
+                "ratio": statistics.median(ratios),
+                "ratios": sorted(ratios),
+            }
+        )
     return {"machine": machine(), "folds": chosen, "rows": rows}
 
 
@@ -231,14 +229,11 @@ def render(found: dict[str, Any]) -> Table:
     """A row a way."""
     rows, folds = found["rows"], len(found["folds"])
     table = Table(title=f"Table 1, preset fast, {rows[0]['trainings']} trainings ({folds} of the folds)")
-    for heading in ("", "seconds", "to ours", "range", "CPU seconds", "to ours", "range"):
+    for heading in ("", "seconds", "to ours", "range"):
         table.add_column(heading, justify="right" if heading else "left")
     for row in rows:
-        cells = [row["way"]]
-        for name in ("clock", "processor"):
-            ratios = row[f"{name}_ratios"]
-            cells += [f"{row[f'{name}_s']:.1f}", f"{row[f'{name}_ratio']:.2f}", f"{ratios[0]:.2f}–{ratios[-1]:.2f}"]
-        table.add_row(*cells)
+        span = f"{row['ratios'][0]:.2f}–{row['ratios'][-1]:.2f}"
+        table.add_row(row["way"], f"{row['seconds']:.1f}", f"{row['ratio']:.2f}", span)
     return table
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from seizurelit.cli import door_parser, parse, run_door
 from seizurelit.config import OWN_SIGN
-from seizurelit.loso.options import Ablation, RunOptions
+from seizurelit.loso.options import PRELOAD, Ablation, RunOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,9 @@ def main(argv: Sequence[str]) -> int:
     """Parse, run the reference and every switch, print the table; 0 if all is there, 1 if a fold is missing."""
     parser = door_parser("ablate", __doc__ or "", AblateOptions, trains=True)
     options, training = parse(parser, AblateOptions, argv, trains=True)
+    from seizurelit.scheduling.executors import start_ahead  # noqa: PLC0415 - not for --help
+
+    start_ahead(options, PRELOAD, training.threads)  # beside the imports that follow
     from seizurelit.loso.ablations import run_ablations  # noqa: PLC0415 - torch only once the options are understood
 
     return run_ablations(options, training, options.ablations, options.own)

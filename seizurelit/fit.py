@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from seizurelit.cli import door_parser, parse, run_door
 from seizurelit.config import MODELS, OWN_SIGN, Model, Stream
-from seizurelit.loso.options import RunOptions
+from seizurelit.loso.options import PRELOAD, RunOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,9 @@ def main(argv: Sequence[str]) -> int:
     """Parse, run the folds, print the table; 0 if all is there, 1 if a fold is missing."""
     parser = door_parser("fit", __doc__ or "", FitOptions, trains=True)
     options, training = parse(parser, FitOptions, argv, trains=True)
+    from seizurelit.scheduling.executors import start_ahead  # noqa: PLC0415 - not for --help
+
+    start_ahead(options, PRELOAD, training.threads)  # beside the imports that follow
     from seizurelit.loso.run import run_table  # noqa: PLC0415 - torch only once the options are understood
     from seizurelit.reporting.report import render_shared, report  # noqa: PLC0415 - likewise pandas
 

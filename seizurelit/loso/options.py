@@ -9,6 +9,9 @@ from typing import Any, Literal
 from seizurelit.config import Preset, Stream
 from seizurelit.scheduling.options import Schedule
 
+PRELOAD = ("seizurelit.loso.job",)
+"""What workers import."""
+
 
 @dataclass(frozen=True)
 class RunOptions(Schedule):

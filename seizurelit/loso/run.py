@@ -25,7 +25,7 @@ from seizurelit.extraction.flags import look_first
 from seizurelit.loso.choosing import check_tuner, tuning_cost
 from seizurelit.loso.experiment import Row, Run, Setup, fold_of, identity_of, load_run, open_run
 from seizurelit.loso.jobs import Request, jobs_of, lacking_of, possible_rows, trainings_of
-from seizurelit.loso.options import RunOptions
+from seizurelit.loso.options import PRELOAD, RunOptions
 from seizurelit.loso.permuting import cost, refit, refit_null
 from seizurelit.loso.pooling import PREDICTIONS, pool_run, read_windows
 from seizurelit.loso.standin import stand_in_cache
@@ -39,7 +39,6 @@ from seizurelit.training.fit import check_trainer_arguments
 from seizurelit.training.loggers import check_loggers
 from seizurelit.training.stacked import check_stacking
 
-PRELOAD = ("seizurelit.loso.job",)
 CHANGES = "changes.csv"
 POOLING = "pooling.csv"
 

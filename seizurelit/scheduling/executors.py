@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from seizurelit.scheduling import forking
 from seizurelit.scheduling.jobs import Executor
 from seizurelit.scheduling.options import Needs, Schedule
 from seizurelit.scheduling.pool import Pool
@@ -55,7 +56,23 @@ def executor_of(schedule: Schedule, needs: Needs) -> Executor:
         if each is None and schedule.workers is not None:
             each = max(1, schedule.workers // len(devices))
         return Pool(threads=needs.threads, preload=needs.preload, devices=devices, per_device=each)
-    workers = schedule.workers or max(1, len(os.sched_getaffinity(0)) // needs.threads)
+    workers = _workers(schedule, needs.threads)
     if workers == 1 and not needs.apart:
         return Serial(needs.threads)
     return Pool(workers, threads=needs.threads, preload=needs.preload)
+
+
+def start_ahead(schedule: Schedule, preload: tuple[str, ...], threads: int) -> None:
+    """Let the imports of this machine's workers begin, if there will be more than one, while a door goes on with its own.
+
+    Args:
+        schedule: of the door's options, checked or not.
+        preload: modules that jobs need.
+        threads: CPU threads of each.
+    """
+    if schedule.scheduler == "local" and threads >= 1 and _workers(schedule, threads) > 1:
+        forking.start_ahead(preload, threads)
+
+
+def _workers(schedule: Schedule, threads: int) -> int:
+    return schedule.workers or max(1, len(os.sched_getaffinity(0)) // threads)

@@ -1,6 +1,6 @@
 """A process that imports once what all jobs need, then forks a worker whenever it is asked to.
 
-`pool` starts it in a session of its own, so that Ctrl-C reaches the parent only. It stays single-threaded and runs no
+`forking` starts it in a session of its own, so that Ctrl-C reaches the parent only. It stays single-threaded and runs no
 numerical code, which is what makes forking from it safe. It ends when the parent's end of its socket closes; so do the
 workers, each by itself.
 """
@@ -12,13 +12,16 @@ import importlib
 import json
 import os
 import queue
+import shutil
 import signal
 import socket
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from seizurelit.scheduling import stopping
 from seizurelit.scheduling.jobs import Report, Task
@@ -30,7 +33,7 @@ def main(control_fd: int, preload: Sequence[str], threads: int) -> None:
 
     A request is one JSON packet: {"fork": number, "device": text or null} with the worker's socket attached, or
     {"bury": number}, which ends that worker's process group and is answered with its wait status as
-    {"status": integer or null}.
+    {"status": integer or null}, or {"log": path}, to which output goes from then on, after what there was before.
 
     Args:
         control_fd: a SOCK_SEQPACKET socket whose other end only the parent holds.
@@ -57,6 +60,8 @@ def main(control_fd: int, preload: Sequence[str], threads: int) -> None:
                 _worker(fds[0], request["device"], threads)
             os.close(fds[0])
             pids[request["fork"]] = pid
+        elif "log" in request:
+            _log_to(request["log"])
         else:
             dead = pids.pop(request["bury"], None)
             status = None
@@ -66,6 +71,19 @@ def main(control_fd: int, preload: Sequence[str], threads: int) -> None:
                         kill(dead, signal.SIGKILL)
                 status = os.waitpid(dead, 0)[1]
             control.send(json.dumps({"status": status}).encode())
+
+
+def _log_to(path: str) -> None:
+    """Move what standard output and error, one file, hold to the end of another, and both to there."""
+    with Path(path).open("ab") as log:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.lseek(1, 0, os.SEEK_SET)
+        with open(1, "rb", closefd=False) as before:
+            shutil.copyfileobj(before, log)
+        log.flush()
+        for fd in (1, 2):
+            os.dup2(log.fileno(), fd)
 
 
 def _worker(fd: int, device: str | None, threads: int) -> None:

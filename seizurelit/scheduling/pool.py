@@ -6,25 +6,14 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
+from seizurelit.scheduling.forking import ForkServer, fork_server_for
 from seizurelit.scheduling.jobs import Report, Task
-from seizurelit.scheduling.worker import THREADS
-
-_START = """
-import json, sys
-argument = json.loads(sys.argv[1])
-sys.path[:] = argument["path"]
-from seizurelit.scheduling.fork_server import main
-main(argument["control"], argument["preload"], argument["threads"])
-"""
-
 
 _USABLE = 0.9
 """Part of a device's memory that jobs may take together: their peaks differ a little, and others use the device too."""
@@ -75,8 +64,7 @@ class Pool:
         self._preload = tuple(preload)
         self._workers: list[_Worker] = []
         self._number = 0
-        self._server: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
+        self._server: ForkServer | None = None
         self._logs = Path()
 
     @property
@@ -196,41 +184,18 @@ class Pool:
         )
 
     def _running_control(self) -> socket.socket:
-        if self._control is None:
+        if self._server is None:
             self._start_server()
-        if self._control is None:
-            msg = "no fork server"
-            raise RuntimeError(msg)
-        return self._control
+        assert self._server is not None
+        return self._server.control
 
     def _start_server(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        argument = {
-            "path": [str(Path(entry).absolute()) for entry in sys.path],
-            "control": theirs.fileno(),
-            "preload": self._preload,
-            "threads": self._threads,
-        }
-        self._logs.mkdir(parents=True, exist_ok=True)
-        with theirs, (self._logs / "workers.log").open("ab") as log:
-            self._server = subprocess.Popen(
-                [sys.executable, "-c", _START, json.dumps(argument)],
-                env={**os.environ, **dict.fromkeys(THREADS, str(self._threads))},
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        self._control = ours
+        self._server = fork_server_for(self._preload, self._threads)
+        self._server.log_to(self._logs / "workers.log")
 
     def _stop_server(self) -> None:
-        if self._control is not None:
-            self._control.close()
-            self._control = None
         if self._server is not None:
-            self._server.kill()
-            self._server.wait()
+            self._server.stop()
             self._server = None
 
 

@@ -113,7 +113,10 @@ def trainer_for(
         logging.getLogger(f"pytorch_lightning.{name}").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return _Trainer(**{**ours, **training.trainer})
+        trainer = _Trainer(**{**ours, **training.trainer})
+    # With deterministic kernels torch also fills every new tensor, for code that reads what nobody wrote: here nothing does.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # of the module's own class
+    return trainer
 
 
 def job_seed(*parts: object) -> int:
