@@ -39,6 +39,7 @@ from seizurelit.synthetic.options import StandIn
 from seizurelit.synthetic.write import synthesize
 
 JOBS = 10_000
+SEEDS = 2
 
 
 def products(folder: Path, times: int) -> dict[str, int]:
@@ -74,11 +75,11 @@ def by_turns(a: Callable[[int], float], b: Callable[[int], float], rounds: int) 
 
 
 def trainings(folder: Path, name: str, cache: Path, training: Training) -> tuple[Run, tuple[Job, ...]]:
-    """A new run of one model over all folds."""
+    """A new run of one model over all folds, with some seeds: as many jobs as make the imports before them small."""
     rows, _ = possible_rows(Cache.open(cache), training, ("dystonia",), ("pose",), ("agcn",))
     setup = Setup(cache=cache, cohort=None, folds=None, split_seed=0, training=training, preset="fast", device="cpu")
     run = open_run(setup, folder / name, ("dystonia",))
-    return run, jobs_of(run, Request(rows, 1))
+    return run, jobs_of(run, Request(rows, SEEDS))
 
 
 def pool_efficiency(folder: Path, rounds: int) -> dict[str, float]:
@@ -243,7 +244,7 @@ def main() -> None:
         folder = Path(temporary)
         found["planning"] = plan = planning(folder)
         found["pool"] = pool_efficiency(folder, options.rounds)
-        rows = [("19 trainings: one worker / two", found["pool"])]
+        rows = [(f"{19 * SEEDS} trainings: one worker / two", found["pool"])]
         if importlib.util.find_spec("ray") is None:
             print("Ray is not installed (make env-cluster): it is not set beside the pool", file=sys.stderr)
         else:

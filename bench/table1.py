@@ -41,6 +41,9 @@ from seizurelit.cohort.plan import loso_plan
 from seizurelit.config import MODELS, OWN_SIGN, STREAMS, Training, with_overrides
 from seizurelit.data.fold import FoldDataModule
 from seizurelit.data.store import SeizureStore, load_store
+from seizurelit.loso.options import PRELOAD
+from seizurelit.scheduling.executors import start_ahead
+from seizurelit.scheduling.options import Schedule
 from seizurelit.synthetic.options import StandIn
 from seizurelit.synthetic.write import synthesize
 
@@ -155,9 +158,9 @@ def bare_rows(cache_folder: Path, folds: list[str], epochs: int | None, part: tu
 
 def our_rows(cache_folder: Path, folds: list[str], epochs: int | None, workers: int) -> int:
     """The same by the package's jobs, without the table; how many trainings that were."""
+    start_ahead(Schedule(workers=workers), PRELOAD, 1)  # as the doors do
     from seizurelit.loso.experiment import Setup, open_run
     from seizurelit.loso.jobs import Request, jobs_of, possible_rows
-    from seizurelit.loso.options import PRELOAD
     from seizurelit.scheduling.pool import Pool
     from seizurelit.scheduling.run import run_jobs
 

@@ -115,6 +115,8 @@ class Watcher:
             summary |= {"job/seconds": event.seconds, "job/peak_memory_mb": event.peak_memory_mb}
             if event.device_memory_mb is not None:
                 summary["job/device_memory_mb"] = event.device_memory_mb
+            if event.device_percent is not None:
+                summary["job/device_percent"] = event.device_percent
             summary |= {
                 f"job/{name}_per_second": count / event.seconds
                 for name, count in event.measured.items()

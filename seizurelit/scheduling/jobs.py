@@ -73,6 +73,7 @@ class Report:
         peak_memory_mb: largest resident memory of the worker during the job, in MiB.
         device_memory_mb: largest memory that torch reserved on the CUDA device during the job, in MiB.
         device_total_mb: memory of that device.
+        device_percent: how busy the CUDA device was meanwhile, with all that ran on it, on average.
         measured: what the job told of its work, such as how many training steps; see `worker.measure`.
         digest: of the job's results.
         error: one line.
@@ -89,6 +90,7 @@ class Report:
     peak_memory_mb: float | None = None
     device_memory_mb: float | None = None
     device_total_mb: float | None = None
+    device_percent: float | None = None
     measured: Mapping[str, float] = field(default_factory=dict)
     digest: str | None = None
     error: str | None = None

@@ -51,6 +51,7 @@ class Record:
         seconds: duration of the last attempt, from a monotonic clock.
         peak_memory_mb: largest resident memory of the worker during the attempt, in MiB.
         device_memory_mb: largest memory reserved on the CUDA device, in MiB.
+        device_percent: how busy that device was.
         measured: what the job told of its work.
         error: one line: why the job failed, or what blocks it.
         digest: of the results.
@@ -67,6 +68,7 @@ class Record:
     seconds: float | None = None
     peak_memory_mb: float | None = None
     device_memory_mb: float | None = None
+    device_percent: float | None = None
     measured: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
     digest: str | None = None

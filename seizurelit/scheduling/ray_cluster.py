@@ -175,6 +175,7 @@ class RayCluster:
         self._shipment: Shipment | None = None
         self._tasks: dict[Any, _Sent] = {}
         self._counted = (-_COUNT_AGAIN, 0)
+        self._empty = False
 
     @property
     def slots(self) -> int:
@@ -233,6 +234,7 @@ class RayCluster:
             waiting = [*self._tasks, self._news]
             found, _ = ray.wait(waiting, num_returns=1, timeout=left)
             if not found:
+                self._say_if_empty()
                 if self.slots > before or (until is not None and time.monotonic() >= until):
                     return ()
                 continue
@@ -304,6 +306,14 @@ class RayCluster:
         if self._gpu:
             return int(sum(node.get("GPU", 0) for node in nodes)) * (self._each or 1)
         return int(sum(node.get("CPU", 0) // self._threads for node in nodes))
+
+    def _say_if_empty(self) -> None:
+        """Tell, once each time, that jobs wait because no node has room for any."""
+        empty = self._count() == 0
+        if empty and not self._empty:
+            what = "GPU" if self._gpu else f"{self._threads} CPU{'s' if self._threads > 1 else ''}"
+            print(f"Ray: no node of the cluster has {what} for a job; waiting for one (Ctrl-C ends the run, which can go on later)")
+        self._empty = empty
 
     def _send(self, sent: _Sent) -> None:
         task = sent.task

@@ -52,6 +52,7 @@ class Event:
         seconds: that the job took.
         peak_memory_mb: of the worker during the job, in MiB.
         device_memory_mb: largest memory reserved on the CUDA device, in MiB.
+        device_percent: how busy that device was.
         measured: what the job told of its work.
         error: one line, where something went wrong.
         folder: where a done or skipped job's files lie.
@@ -67,6 +68,7 @@ class Event:
     seconds: float | None = None
     peak_memory_mb: float | None = None
     device_memory_mb: float | None = None
+    device_percent: float | None = None
     measured: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
     folder: Path | None = None
@@ -343,6 +345,7 @@ class _Run:
             seconds=report.seconds,
             peak_memory_mb=report.peak_memory_mb,
             device_memory_mb=report.device_memory_mb,
+            device_percent=report.device_percent,
             measured=report.measured,
             error=report.error,
             digest=report.digest,
@@ -412,6 +415,7 @@ class _Run:
                 seconds=record.seconds,
                 peak_memory_mb=record.peak_memory_mb,
                 device_memory_mb=record.device_memory_mb,
+                device_percent=record.device_percent,
                 measured=record.measured,
                 error=record.error,
                 folder=job_folder(self.ledger.run_dir, record.job) if kind in ("done", "skipped") else None,

@@ -145,7 +145,7 @@ def _number(value: float | None, places: int = 0) -> str:
 
 def _kinds(status: Status) -> Table:
     """A row for the jobs that are expected to take equally long."""
-    table = _table("jobs", "done", "running", "failed", "to do", "s a job", "MiB", "GPU MiB", "steps/s")
+    table = _table("jobs", "done", "running", "failed", "to do", "s a job", "MiB", "GPU MiB", "GPU %", "steps/s")
     kinds: dict[str, list[Record]] = {}
     for name, record in status.records.items():
         kinds.setdefault(kind_of(name), []).append(record)
@@ -153,6 +153,7 @@ def _kinds(status: Status) -> Table:
         counts = Counter(record.state for record in records)
         done = [record for record in records if record.state == "done"]
         seconds = [record.seconds for record in done if record.seconds]
+        busy = [record.device_percent for record in done if record.device_percent is not None]
         steps = [r.measured["training_steps"] / r.seconds for r in done if r.seconds and "training_steps" in r.measured]
         table.add_row(
             kind or "all",
@@ -162,6 +163,7 @@ def _kinds(status: Status) -> Table:
             _number(statistics.median(seconds), 1) if seconds else "",
             _number(max((record.peak_memory_mb or 0 for record in done), default=0) or None),
             _number(max((record.device_memory_mb or 0 for record in done), default=0) or None),
+            _number(statistics.median(busy)) if busy else "",
             _number(statistics.median(steps), 1) if steps else "",
         )
     return table
@@ -187,7 +189,7 @@ def _failed(status: Status) -> Table:
 
 
 def _jobs(status: Status) -> Table:
-    table = _table("job", "state", "attempt", "device", "s", "MiB", "GPU MiB", "digest", "error")
+    table = _table("job", "state", "attempt", "device", "s", "MiB", "GPU MiB", "GPU %", "digest", "error")
     for record in status.records.values():
         table.add_row(
             record.job,
@@ -197,6 +199,7 @@ def _jobs(status: Status) -> Table:
             _number(status.elapsed.get(record.job, record.seconds), 1),
             _number(record.peak_memory_mb),
             _number(record.device_memory_mb),
+            _number(record.device_percent),
             (record.digest or "")[:12],
             record.error or "",
         )

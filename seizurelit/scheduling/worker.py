@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from seizurelit.scheduling import stopping
+from seizurelit.scheduling.device_use import DeviceUse
 from seizurelit.scheduling.jobs import Report, Task
 from seizurelit.scheduling.ledger import seal
 
@@ -53,6 +54,7 @@ def execute(task: Task, device: str | None = None) -> Report:
     _measured.clear()
     _restart_peak_memory()
     start = time.monotonic()
+    use = DeviceUse(device)
     kind: Literal["done", "failed", "stopped"] = "done"
     lacked: Literal["memory", "disk"] | None = None
     digest = error = trace = None
@@ -60,7 +62,7 @@ def execute(task: Task, device: str | None = None) -> Report:
         module, _, function = job.call.partition(":")
         work = getattr(importlib.import_module(module), function)
         more = {} if task.checkpoint is None else {"checkpoint": task.checkpoint}
-        with nullcontext() if task.checkpoint is None else stopping.resumable():
+        with use, nullcontext() if task.checkpoint is None else stopping.resumable():
             result = work(task.folder, **job.arguments, **more)
         digest = seal(task.folder, job.id, result, task.inputs)
     except stopping.Stopped:
@@ -80,6 +82,7 @@ def execute(task: Task, device: str | None = None) -> Report:
         peak_memory_mb=_peak_memory_mb(),
         device_memory_mb=reserved,
         device_total_mb=total,
+        device_percent=use.percent,
         measured=dict(_measured),
         digest=digest,
         error=error,

@@ -77,6 +77,30 @@ def test_a_node_that_is_killed_in_mid_run_costs_nothing(tmp_path, journal, clust
     assert kinds.count("done") == len(jobs)
 
 
+def test_a_cluster_without_nodes_says_so_and_waits_for_one(tmp_path, journal, cluster, capfd):
+    made, nodes = cluster
+    for node in nodes:
+        made.remove_node(node, allow_graceful=False)
+    said = []
+
+    def help_out():
+        until = time.monotonic() + 60
+        while not said and time.monotonic() < until:
+            time.sleep(0.5)
+            said.extend(line for line in capfd.readouterr().out.splitlines() if "no node of the cluster" in line)
+        time.sleep(3)  # another count
+        made.add_node(num_cpus=1)
+
+    helper = threading.Thread(target=help_out)
+    helper.start()
+    outcome = run_jobs(works(journal, "ab"), tmp_path / "run", executor=RayCluster(made.address))
+    helper.join()
+    assert outcome.whole
+    assert len(said) == 1
+    assert "1 CPU" in said[0]
+    assert "no node of the cluster" not in capfd.readouterr().out
+
+
 def test_what_nodes_do_not_see_is_sent_and_deleted_afterwards(tmp_path, journal, cluster, monkeypatch):
     made, _ = cluster
     monkeypatch.setattr("tempfile.tempdir", None)
