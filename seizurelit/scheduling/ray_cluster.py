@@ -312,7 +312,9 @@ class RayCluster:
         empty = self._count() == 0
         if empty and not self._empty:
             what = "GPU" if self._gpu else f"{self._threads} CPU{'s' if self._threads > 1 else ''}"
-            print(f"Ray: no node of the cluster has {what} for a job; waiting for one (Ctrl-C ends the run, which can go on later)")
+            print(
+                f"Ray: no node of the cluster has {what} for a job; waiting for one (Ctrl-C ends the run, which can go on later)"
+            )
         self._empty = empty
 
     def _send(self, sent: _Sent) -> None:

@@ -57,7 +57,9 @@ def test_every_job_has_its_line(finished):
 def test_how_busy_the_devices_were(finished):
     ledger = Ledger(finished)
     for name, percent in (("0", 40.0), ("1", 71.0), ("2", 90.0)):
-        ledger.write(replace(ledger.record(f"m/a/seed-0/{name}"), device="0", device_memory_mb=812.0, device_percent=percent))
+        ledger.write(
+            replace(ledger.record(f"m/a/seed-0/{name}"), device="0", device_memory_mb=812.0, device_percent=percent)
+        )
     row = next(line.split() for line in shown(finished).splitlines() if line.strip().startswith("m/a"))
     assert row[-2:] == ["812", "71"]
     line = next(line for line in shown(finished, jobs=True).splitlines() if line.strip().startswith("m/a/seed-0/2"))
