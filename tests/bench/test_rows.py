@@ -25,8 +25,7 @@ def test_memory_and_table_1():
     assert bench.memory_rows(memory)[0].cells()[2:6] == ["10", "20", "MiB", "2.00"]
 
     def way(name, seconds):
-        times = {f"{clock}{part}": seconds for clock in ("clock", "processor") for part in ("_s", "_ratio")}
-        return {"way": name, "trainings": 12, "clock_ratios": [seconds], "processor_ratios": [seconds], **times}
+        return {"way": name, "trainings": 12, "seconds": seconds, "ratio": seconds, "ratios": [seconds]}
 
     rows = bench.table_rows({"rows": [way("ours", 1.0), way("bare loop", 3.0)]})
-    assert [row.cells()[2:] for row in rows] == [["1", "3", "s", "3.00", "3.00–3.00"]] * 2
+    assert [row.cells()[2:] for row in rows] == [["1", "3", "s", "3.00", "3.00–3.00"]]
