@@ -59,6 +59,7 @@ def test_a_node_that_is_killed_in_mid_run_costs_nothing(tmp_path, journal, clust
 
     def kill():
         begun.wait(60)
+        time.sleep(0.7)  # now the other node has begun one too
         made.remove_node(nodes[1], allow_graceful=False)
 
     killer = threading.Thread(target=kill)
@@ -77,29 +78,16 @@ def test_a_node_that_is_killed_in_mid_run_costs_nothing(tmp_path, journal, clust
     assert kinds.count("done") == len(jobs)
 
 
-def test_a_cluster_without_nodes_says_so_and_waits_for_one(tmp_path, journal, cluster, capfd, monkeypatch):
-    made, nodes = cluster
-    monkeypatch.setattr("ray._private.utils.set_sigterm_handler", lambda _: None)  # a node is added by a thread
-    for node in nodes:
-        made.remove_node(node, allow_graceful=False)
-    said = []
-
-    def help_out():
-        until = time.monotonic() + 60
-        while not said and time.monotonic() < until:
-            time.sleep(0.5)
-            said.extend(line for line in capfd.readouterr().out.splitlines() if "no node of the cluster" in line)
-        time.sleep(3)  # another count
-        made.add_node(num_cpus=1)
-
-    helper = threading.Thread(target=help_out)
-    helper.start()
-    outcome = run_jobs(works(journal, "ab"), tmp_path / "run", executor=RayCluster(made.address))
-    helper.join()
-    assert outcome.whole
-    assert len(said) == 1
-    assert "1 CPU" in said[0]
-    assert "no node of the cluster" not in capfd.readouterr().out
+def test_a_cluster_without_nodes_is_told_of_once_each_time(monkeypatch, capsys):
+    executor = RayCluster("host:6379", threads=2)
+    free = iter([0, 0, 1, 0])
+    monkeypatch.setattr(executor, "_count", lambda: next(free))
+    told = []
+    for _ in range(4):
+        executor._say_if_empty()
+        told.append(capsys.readouterr().out)
+    assert [bool(text) for text in told] == [True, False, False, True]
+    assert "no node of the cluster has 2 CPUs for a job" in told[0]
 
 
 def test_what_nodes_do_not_see_is_sent_and_deleted_afterwards(tmp_path, journal, cluster, monkeypatch):
