@@ -61,7 +61,8 @@ def main(control_fd: int, preload: Sequence[str], threads: int) -> None:
             os.close(fds[0])
             pids[request["fork"]] = pid
         elif "log" in request:
-            _log_to(request["log"])
+            with suppress(OSError):  # a disk that is full costs the log alone
+                _log_to(request["log"])
         else:
             dead = pids.pop(request["bury"], None)
             status = None

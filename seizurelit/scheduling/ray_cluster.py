@@ -184,11 +184,7 @@ class RayCluster:
             return self._workers
         if self._ray is None:
             return 1
-        then, found = self._counted
-        if time.monotonic() - then >= _COUNT_AGAIN:
-            found = self._count()
-            self._counted = time.monotonic(), found
-        return max(1, found)  # without any node tasks wait for one
+        return max(1, self._counted_lately())  # without any node tasks wait for one
 
     def room(self, *, alone: bool = False) -> bool:
         """Whether a task can be handed over: Ray finds it a place, and a whole device if it is to be alone."""
@@ -297,6 +293,14 @@ class RayCluster:
             raise InputError(msg) from None
         self._ours = True
 
+    def _counted_lately(self) -> int:
+        """`_count`, asked of the cluster every two seconds at most."""
+        then, found = self._counted
+        if time.monotonic() - then >= _COUNT_AGAIN:
+            found = self._count()
+            self._counted = time.monotonic(), found
+        return found
+
     def _count(self) -> int:
         """Tasks that the nodes which are alive have room for."""
         try:
@@ -309,7 +313,7 @@ class RayCluster:
 
     def _say_if_empty(self) -> None:
         """Tell, once each time, that jobs wait because no node has room for any."""
-        empty = self._count() == 0
+        empty = self._counted_lately() == 0
         if empty and not self._empty:
             what = "GPU" if self._gpu else f"{self._threads} CPU{'s' if self._threads > 1 else ''}"
             print(

@@ -193,7 +193,7 @@ def test_the_fork_server_may_die_too(tmp_path, journal):
 
     def kill_server(event):
         if event.job == "m/b" and event.kind == "started" and event.attempt == 1:
-            pool._server.stop()
+            pool._server._process.kill()
             os.kill(event.pid, signal.SIGKILL)
 
     outcome = run_jobs(jobs, tmp_path / "run", executor=pool, on_event=kill_server)
