@@ -209,7 +209,8 @@ class RayCluster:
             msg = f"--scheduler ray: {where} has no GPU; give --device cpu, or a cluster that has one to --ray_address"
             raise InputError(msg)
         node = ray.get_runtime_context().get_node_id()
-        affinity = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=True)
+        # Hard: Ray puts a soft one elsewhere now and then, on a node whose loss would end the run.
+        affinity = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
         board = ray.remote(num_cpus=0, scheduling_strategy=affinity, max_concurrency=10_000)(_Board)
         self._board = board.remote()
         self._news = self._board.read.remote()

@@ -17,7 +17,7 @@ from seizurelit.scheduling.ray_cluster import RayCluster
 from seizurelit.scheduling.run import run_jobs
 from seizurelit.scheduling.serial import Serial
 
-pytest.importorskip("ray", reason="make env-cluster installs Ray")
+ray = pytest.importorskip("ray", reason="make env-cluster installs Ray")
 pytestmark = pytest.mark.slow
 
 
@@ -61,7 +61,8 @@ def test_a_node_that_is_killed_in_mid_run_costs_nothing(tmp_path, journal, clust
 
     def kill():
         begun.wait(60)
-        made.remove_node(nodes[1], allow_graceful=False)
+        own = ray.get_runtime_context().get_node_id()  # one of those of this machine, without which the run itself ends
+        made.remove_node(next(node for node in nodes if node.node_id != own), allow_graceful=False)
 
     killer = threading.Thread(target=kill)
     killer.start()
@@ -77,6 +78,18 @@ def test_a_node_that_is_killed_in_mid_run_costs_nothing(tmp_path, journal, clust
     records = Ledger(tmp_path / "ray").records()
     assert {job for job, record in records.items() if record.attempt > 1} == retried
     assert kinds.count("done") == len(jobs)
+
+
+def test_what_a_run_listens_to_is_where_the_run_is(tmp_path, cluster):
+    made, _ = cluster
+    for number in range(4):
+        executor = RayCluster(made.address)
+        executor.open(tmp_path / str(number) / "ledger")
+        ray.get(executor._board.ask_to_stop.remote())  # it lives by now
+        place = ray._private.state.actors(executor._board._actor_id.hex())["Address"]["NodeID"]
+        own = ray.get_runtime_context().get_node_id()
+        executor.close()
+        assert place == own
 
 
 def test_a_cluster_without_nodes_is_told_of_once_each_time(monkeypatch, capsys):
