@@ -233,7 +233,7 @@ class GraphConvolution(nn.Module):
         spread = A.transpose(-1, -2).reshape(N, -1, V) @ rows.permute(0, 2, 1, 3).reshape(N, V, T * C)
         copies = spread.view(N, self.subsets, V, T, C).permute(0, 3, 2, 1, 4).reshape(N, T, V, self.subsets * C)
         y: Tensor = self.norm(self.output(copies), frames)
-        return functional.relu(y + (x if self.down is None else self.down(rows, frames)))
+        return functional.relu_(y + (x if self.down is None else self.down(rows, frames)))
 
 
 class Block(nn.Module):
@@ -280,10 +280,10 @@ class Block(nn.Module):
         spread = self.spatial(x, adjacency, frames).permute(0, 3, 1, 2)  # a view: torch.channels_last
         y: Tensor = self.norm(self.temporal(spread).permute(0, 2, 3, 1), after)
         if self.residual is not None:
-            y = y + self.residual(x, after)
-        elif self.adds_input:
-            y = y + x
-        return functional.relu(y), after
+            y = functional.relu_(y + self.residual(x, after))
+        else:
+            y = functional.relu_(y + x) if self.adds_input else functional.relu(y)
+        return y, after
 
 
 class Agcn(nn.Module):
@@ -362,8 +362,8 @@ class Agcn(nn.Module):
         x = self.data_norm(x.permute(0, 2, 3, 1).reshape(N, T, 1, V * C), frames).reshape(N, T, V, C)
         for block in self.blocks:
             x, frames = block(x, self.adjacency, frames)
-        # A padded frame is 0 here, so that the sum needs no mask.
-        return x.mean((1, 2)) if frames is None else x.sum((1, 2)) / (frames.total * V)[:, None]
+        # A padded frame is 0 here, so that the sum needs no mask. A mean would divide its gradient joint by joint.
+        return x.sum((1, 2)) / (x.shape[1] * V if frames is None else (frames.total * V)[:, None])
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Logits of each window.

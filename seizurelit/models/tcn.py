@@ -54,7 +54,7 @@ class Level(nn.Module):
         if mask is not None:
             y = y * mask
         y = self.dropout(functional.relu(self.second(y)))
-        y = functional.relu(y + (x if self.project is None else self.project(x)))
+        y = functional.relu_(y + (x if self.project is None else self.project(x)))
         return y if mask is None else y * mask
 
 

@@ -93,8 +93,7 @@ def _worker(fd: int, device: str | None, threads: int) -> None:
         os.setpgid(0, 0)
         os.set_inheritable(fd, False)
         os.register_at_fork(after_in_child=_closer(fd))  # else a job's own child would keep a dead worker's socket open
-        if device is not None:
-            os.environ["CUDA_VISIBLE_DEVICES"] = device
+        os.environ["CUDA_VISIBLE_DEVICES"] = device or ""  # else torch looks for a driver at every step
         limit_threads(threads)
         signal.signal(signal.SIGTERM, lambda *_: stopping.request())
         faulthandler.enable()

@@ -6,7 +6,6 @@ The state is Lightning's own checkpoint, loaded with `weights_only=True`; the ra
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import time
@@ -109,10 +108,6 @@ class Saving(Checkpoint):
         if _epochs(trainer) == trainer.max_epochs:
             return  # `on_train_end` comes next
         if stopping.requested() or self._due():
-            if isinstance(trainer.logger, CSVLogger):  # which has no row of this epoch yet
-                row = {name: float(value) for name, value in trainer.callback_metrics.items()}
-                row |= {"epoch": trainer.current_epoch, "step": trainer.global_step - 1}
-                self.rows = [*_written(trainer.logger), row]
             self._save(trainer, ended=False)
         if stopping.requested():
             raise stopping.Stopped
@@ -121,8 +116,6 @@ class Saving(Checkpoint):
         """Keep a fitting that came to its end, if it took long enough: what follows it in its job may be stopped too."""
         del pl_module
         if self._due():
-            if isinstance(trainer.logger, CSVLogger):
-                self.rows = _written(trainer.logger)
             self._save(trainer, ended=True)
 
     def _due(self) -> bool:
@@ -130,6 +123,8 @@ class Saving(Checkpoint):
 
     def _save(self, trainer: pl.Trainer, *, ended: bool) -> None:
         start = time.monotonic()
+        if isinstance(trainer.logger, CSVLogger):  # which writes its rows at the end
+            self.rows = list(trainer.logger.experiment.metrics)
         name = f"epoch-{_epochs(trainer)}{'-end' if ended else ''}.ckpt"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -174,15 +169,6 @@ def complete_epoch(checkpoint: dict[str, Any]) -> None:
     """Count a checkpoint's epoch as complete: Lightning does so after the hooks, and would begin the next with its batches."""
     for counts in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
         counts["completed"] = counts["processed"]
-
-
-def _written(logger: CSVLogger) -> list[dict[str, Any]]:
-    """The rows of a fitting's curves so far, as text."""
-    path = Path(logger.experiment.metrics_file_path)
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def _epochs(trainer: pl.Trainer) -> int:

@@ -436,7 +436,7 @@ def test_threads_devices_and_an_empty_folder(tmp_path, journal, monkeypatch):
     jobs = [Job(f"m/{k}", "tiny_jobs:see") for k in range(8)]
     run_jobs(jobs, tmp_path / "cpu", executor=Pool(2, threads=3))
     cpu = Ledger(tmp_path / "cpu")
-    assert cpu.result("m/0") == {"threads": "3", "device": None, "folder": [], "stdin": ""}
+    assert cpu.result("m/0") == {"threads": "3", "device": "", "folder": [], "stdin": ""}  # sees none
     pool = Pool(devices=("0", "1"), per_device=2)
     assert pool.slots == 4
     run_jobs(jobs, tmp_path / "gpu", executor=pool)
