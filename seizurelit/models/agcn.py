@@ -279,11 +279,9 @@ class Block(nn.Module):
         after = None if frames is None else frames.strided(self.stride)
         spread = self.spatial(x, adjacency, frames).permute(0, 3, 1, 2)  # a view: torch.channels_last
         y: Tensor = self.norm(self.temporal(spread).permute(0, 2, 3, 1), after)
-        if self.residual is not None:
-            y = functional.relu_(y + self.residual(x, after))
-        else:
-            y = functional.relu_(y + x) if self.adds_input else functional.relu(y)
-        return y, after
+        if self.residual is None and not self.adds_input:
+            return functional.relu(y), after  # a view: in place, its gradient would be copied
+        return functional.relu_(y + (x if self.residual is None else self.residual(x, after))), after
 
 
 class Agcn(nn.Module):
