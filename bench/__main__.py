@@ -1,8 +1,8 @@
 """Speed and memory, as ratios measured by turns: `make bench`, one table and bench.json.
 
 Most rows compare two ways of doing the same work, A and B, in turns A B A B …; the ratio B/A of each turn is what counts, as single
-times on a shared machine do not. Work of one thread is timed by the processor's clock. Networks, Table 1, memory and extraction are
-measured by their own modules in processes of their own (`python -m bench.networks` and so on).
+times on a shared machine do not. Work of one thread is timed by the processor's clock, that of a GPU by the clock. Networks, Table
+1, memory and extraction are measured by their own modules in processes of their own (`python -m bench.networks` and so on).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from rich.table import Table
 from bench import startup
 from bench.coverage import SCORES, SUBJECTS, cohort
 from bench.machine import machine
+from bench.networks import timed
 from seizurelit.cli import PRESETS
 from seizurelit.cohort.plan import loso_plan
 from seizurelit.config import Training, with_overrides
@@ -42,6 +43,7 @@ from seizurelit.training.modules import SeizureClassifier
 from seizurelit.training.networks import build_network
 
 ROUNDS = 7
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,7 @@ def turns(a: Callable[[], object], b: Callable[[], object]) -> dict[str, float]:
     for _ in range(ROUNDS + 1):
         pair = []
         for work in (a, b):
-            start = time.process_time()
-            work()
-            pair.append(time.process_time() - start)
+            pair.append(timed(work, 1, DEVICE))
         seconds.append((pair[0], pair[1]))
     kept = seconds[1:]  # the first turn warms up
     ratios = sorted(other / one for one, other in kept)
@@ -97,12 +97,16 @@ def turns(a: Callable[[], object], b: Callable[[], object]) -> dict[str, float]:
     }
 
 
+def untrained(data: FoldDataModule, training: Training, model: str) -> SeizureClassifier:
+    """A model on the device, before its first step."""
+    network = build_network(model, training, data)
+    return SeizureClassifier(network, training.optimiser, steps=100, classes=data.classes).to(DEVICE)
+
+
 def stepper(data: FoldDataModule, training: Training, model: str) -> Callable[[], object]:
     """A training step of a model on one ready batch."""
     torch.manual_seed(0)
-    module = SeizureClassifier(
-        build_network(model, training, data), training.optimiser, steps=100, classes=data.classes
-    )
+    module = untrained(data, training, model)
     optimiser = torch.optim.AdamW(module.network.parameters(), lr=1e-3, fused=True)
     batch = next(data.training_batches(0))
 
@@ -119,9 +123,7 @@ def bare_epoch(data: FoldDataModule, training: Training, model: str) -> Callable
 
     def loop() -> None:
         torch.manual_seed(0)
-        module = SeizureClassifier(
-            build_network(model, training, data), training.optimiser, steps=100, classes=data.classes
-        )
+        module = untrained(data, training, model)
         optimiser = torch.optim.AdamW(module.network.parameters(), lr=1e-3, fused=True)
         module.train()
         for epoch in range(training.optimiser.epochs):
@@ -182,7 +184,7 @@ def training_rows() -> list[Row]:
         cache = synthesize(StandIn(), Path(folder) / "cache")
         people = cache.cohort()
         sign = people.sign("dystonia")
-        store = load_store(cache, people, sign, "pose", keypoints=True, appearance=True)
+        store = load_store(cache, people, sign, "pose", keypoints=True, appearance=True).to(torch.device(DEVICE))
         fold = loso_plan(people, sign).folds[0]
 
         def data(settings: Training) -> FoldDataModule:
@@ -211,7 +213,7 @@ def training_rows() -> list[Row]:
             "data alone, an epoch: batches whole → window by window": (batches(small), batches(one_by_one)),
             "3 epochs of the small AGCN: bare loop → Trainer": (
                 bare_epoch(data(small), small, "agcn"),
-                lambda: fit("agcn", data(small), small, seed=0, device="cpu", history=None),
+                lambda: fit("agcn", data(small), small, seed=0, device=DEVICE.replace("cuda", "gpu"), history=None),
             ),
         }
         rows = []
@@ -225,8 +227,11 @@ def _ratio(found: dict[str, float], suffix: str = "") -> tuple[float, float, flo
     return found[f"ratio{suffix}"], found[f"lowest{suffix}"], found[f"highest{suffix}"]
 
 
+AGAINST = {"fp32": "reference in fp32", "captured": "reference as a CUDA graph", "eager": "ours without a CUDA graph"}
+
+
 def network_rows(found: dict[str, Any]) -> list[Row]:
-    """Ours → reference; in bf16 also ours → the reference in float32."""
+    """Ours → reference; in bf16 also ours → the reference in float32, on a GPU what the CUDA graph is worth."""
     rows = []
     for row in found["rows"]:
         what = f"{row['network']} {row['mode']} {row['precision']}, batch {row['batch']}, T={row['frames']}"
@@ -234,9 +239,10 @@ def network_rows(found: dict[str, Any]) -> list[Row]:
         rows.append(
             Row("networks", f"{what}: ours → reference", row["ours_ms"], row["reference_ms"], "ms", *_ratio(row))
         )
-        if "ratio_fp32" in row:
-            against = f"{what}: ours → reference in fp32"
-            rows.append(Row("networks", against, row["ours_ms"], row["reference_fp32_ms"], "ms", *_ratio(row, "_fp32")))
+        for name, other in AGAINST.items():
+            if f"ratio_{name}" in row:
+                against, took = f"{what}: ours → {other}", row[f"{name}_ms"]
+                rows.append(Row("networks", against, row["ours_ms"], took, "ms", *_ratio(row, f"_{name}")))
     return rows
 
 

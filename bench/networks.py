@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from rich.console import Console
@@ -32,6 +33,7 @@ from bench.machine import machine
 from bench.reference import ReferenceAgcn, ReferenceTcn
 from seizurelit.cohort.skeleton import Skeleton, built_in
 from seizurelit.models import Agcn, Tcn
+from seizurelit.training.graphs import Graphs
 
 CHANNELS, FEATURES, CLASSES = 4, 512, 2
 TEN_BLOCK_FRAMES = 8 * 300
@@ -108,10 +110,17 @@ def networks(case: Case) -> tuple[nn.Module, nn.Module, Tensor]:
     return ReferenceAgcn(graph, CHANNELS, CLASSES, variant=variant), ours, x
 
 
-def worker(network: nn.Module, x: Tensor, case: Case, device: str) -> Callable[[], None]:
-    """One training step or one inference."""
+class Windows(NamedTuple):
+    """A batch."""
+
+    x: Tensor
+    label: Tensor
+
+
+def worker(network: nn.Module, x: Tensor, case: Case, device: str, *, captured: bool = False) -> Callable[[], None]:
+    """One training step or one inference; captured as a CUDA graph, as our training does on a GPU."""
     network, x = network.to(device), x.to(device)
-    label = torch.arange(case.batch, device=device) % CLASSES
+    batch = Windows(x, torch.arange(case.batch, device=device) % CLASSES)
     autocast = torch.autocast(device, torch.bfloat16) if case.precision == "bf16" else contextlib.nullcontext()
     if case.mode == "inference":
         network.eval()
@@ -124,11 +133,16 @@ def worker(network: nn.Module, x: Tensor, case: Case, device: str) -> Callable[[
         return infer
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
 
+    def loss(batch: Windows) -> tuple[Tensor]:
+        return (nn.functional.cross_entropy(network(batch.x).float(), batch.label),)
+
+    passes = Graphs(loss, network) if captured else loss
+
     def step() -> None:
         optimiser.zero_grad(set_to_none=True)
         with autocast:
-            logits = network(x)
-        nn.functional.cross_entropy(logits.float(), label).backward()
+            (found,) = passes(batch)
+        found.backward()
         optimiser.step()
 
     return step
@@ -137,6 +151,8 @@ def worker(network: nn.Module, x: Tensor, case: Case, device: str) -> Callable[[
 def timed(work: Callable[[], object], times: int, device: str) -> float:
     """Seconds for one of so many."""
     clock = time.process_time if device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+    if device == "cuda":
+        torch.cuda.synchronize()
     start = clock()
     for _ in range(times):
         work()
@@ -146,19 +162,31 @@ def timed(work: Callable[[], object], times: int, device: str) -> float:
 
 
 def measure(case: Case, rounds: int, device: str) -> dict[str, float]:
-    """Milliseconds of both (medians), their ratio by turns, its range; in bf16 also against the reference in float32."""
+    """Milliseconds of both (medians), their ratio by turns, its range.
+
+    In bf16 also against the reference in float32 (_fp32). On a GPU our step is replayed as a CUDA graph, and further ratios are of
+    the reference replayed likewise (_captured) and of our own step that is not (_eager).
+    """
     reference, ours, x = networks(case)
-    works = [worker(network, x, case, device) for network in (reference, ours)]
+    captured = device == "cuda" and case.mode == "step"
+    works = {
+        "reference": worker(reference, x, case, device),
+        "ours": worker(ours, x, case, device, captured=captured),
+    }
     if case.precision != "fp32":
-        works.append(worker(copy.deepcopy(reference), x, replace(case, precision="fp32"), device))
-    first = [timed(work, 2, device) for work in works]  # warms up
-    times = [max(1, round(SECONDS / seconds)) for seconds in first]
-    turns = [[timed(work, count, device) for work, count in zip(works, times, strict=True)] for _ in range(rounds)]
-    medians = [statistics.median(column) * 1e3 for column in zip(*turns, strict=True)]
-    found = {"reference_ms": medians[0], "ours_ms": medians[1]} | spread([one[0] / one[1] for one in turns])
-    if len(works) > 2:
-        against = spread([one[2] / one[1] for one in turns])
-        found |= {"reference_fp32_ms": medians[2]} | {f"{name}_fp32": value for name, value in against.items()}
+        works["fp32"] = worker(copy.deepcopy(reference), x, replace(case, precision="fp32"), device)
+    if captured:
+        works["captured"] = worker(copy.deepcopy(reference), x, case, device, captured=True)
+        works["eager"] = worker(copy.deepcopy(ours), x, case, device)
+    for work in works.values():
+        timed(work, 2, device)
+    times = {name: max(1, round(SECONDS / timed(work, 2, device))) for name, work in works.items()}
+    turns = [{name: timed(work, times[name], device) for name, work in works.items()} for _ in range(rounds)]
+    found = {f"{name}_ms": statistics.median(turn[name] for turn in turns) * 1e3 for name in works}
+    found |= spread([turn["reference"] / turn["ours"] for turn in turns])
+    for name in works.keys() - {"reference", "ours"}:
+        against = spread([turn[name] / turn["ours"] for turn in turns])
+        found |= {f"{ratio}_{name}": value for ratio, value in against.items()}
     return found
 
 
@@ -178,12 +206,17 @@ def products(device: str, size: int = 1024) -> dict[str, float]:
     return found
 
 
-def ranges(row: dict[str, float]) -> tuple[str, str, str]:
-    """The last three cells of a row."""
-    own = f"{row['lowest']:.2f}–{row['highest']:.2f}"
-    if "ratio_fp32" not in row:
-        return own, "", ""
-    return own, f"{row['ratio_fp32']:.2f}", f"{row['lowest_fp32']:.2f}–{row['highest_fp32']:.2f}"
+def ranges(row: dict[str, float]) -> list[str]:
+    """The last cells of a row."""
+    cells = [f"{row['lowest']:.2f}–{row['highest']:.2f}"]
+    for name in ("_fp32", "_captured", "_eager"):
+        known = f"ratio{name}" in row
+        cells += (
+            [f"{row[f'ratio{name}']:.2f}", f"{row[f'lowest{name}']:.2f}–{row[f'highest{name}']:.2f}"]
+            if known
+            else ["", ""]
+        )
+    return cells
 
 
 def main() -> None:
@@ -210,6 +243,7 @@ def main() -> None:
         "range",
         "to fp32",
         "range",
+        *(("reference captured", "range", "ours eager", "range") if device == "cuda" else ()),
     ):
         table.add_column(heading)
     rate = products(device)
@@ -223,7 +257,7 @@ def main() -> None:
         Path("bench-networks.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         cells = (case.network, case.mode, case.precision, case.batch, case.frames, case.joints)
         numbers = (f"{row['reference_ms']:.1f}", f"{row['ours_ms']:.1f}", f"{row['ratio']:.2f}")
-        table.add_row(*map(str, cells), *numbers, *ranges(row))
+        table.add_row(*map(str, cells), *numbers, *ranges(row)[: None if device == "cuda" else 3])
     console.print(table)
 
 

@@ -8,9 +8,10 @@ frames, V joints, C channels, D features.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import pytorch_lightning as pl
 import torch
@@ -59,6 +60,7 @@ class Batch(NamedTuple):
         label: (B,) long.
         weight: (B,) float32; 1 on average over the fold's training seizures.
         seizure: (B,) long, index into the store.
+        whole: known to be without padding in either modality; false where nobody has looked.
     """
 
     keypoints: Tensor | None
@@ -70,6 +72,23 @@ class Batch(NamedTuple):
     label: Tensor
     weight: Tensor
     seizure: Tensor
+    whole: bool = False
+
+    def split(self, sizes: Sequence[int]) -> list[Batch]:
+        """The batch in parts of so many seizures each, each looked at whether it is whole."""
+        lengths = list(sizes)
+        parts: list[Any] = [
+            one.split(lengths) if isinstance(one, Tensor) else [one] * len(lengths)  # type: ignore[no-untyped-call]
+            for one in self
+        ]
+        batches = [Batch(*fields) for fields in zip(*parts, strict=True)]
+        if self.whole:
+            return batches
+        masks = [mask for mask in (self.keypoints_mask, self.appearance_mask) if mask is not None]
+        real = torch.stack([mask.flatten(1).all(1) for mask in masks]).all(0).tolist()  # asks a device once
+        ends = list(itertools.accumulate(lengths))
+        whole = [all(real[end - length : end]) for length, end in zip(lengths, ends, strict=True)]
+        return [batch._replace(whole=flag) for batch, flag in zip(batches, whole, strict=True)]
 
 
 def seizure_weights(labels: Tensor, subjects: Sequence[str]) -> Tensor:
@@ -91,6 +110,12 @@ def seizure_weights(labels: Tensor, subjects: Sequence[str]) -> Tensor:
     members = Counter(label for label, _ in seizures)
     share = [1 / (len(members) * members[label] * seizures[label, subject]) for label, subject in groups]
     return torch.tensor(share, dtype=torch.float32) * len(share)
+
+
+PASS = 2**28
+"""Bytes of windows that are made in one pass on a GPU, at most, unless one step has more."""
+
+Step = TypeVar("Step")
 
 
 class Batches:
@@ -212,6 +237,25 @@ class FoldDataModule(pl.LightningDataModule):
         """Training batches in an epoch."""
         return -(-len(self.train_indices) // self.training.optimiser.batch)
 
+    @property
+    def batch_bytes(self) -> int:
+        """Of a training batch's windows, about."""
+        a_frame = self.joints * self.keypoint_channels if self.store.keypoints is not None else 0
+        a_frame += self.appearance_channels if self.store.appearance is not None else 0
+        return (
+            4
+            * a_frame
+            * self.training.windows.frames
+            * self.training.windows.per_seizure
+            * self.training.optimiser.batch
+        )
+
+    def setup(self, stage: str) -> None:
+        """Hold the store's tensors on the Trainer's device, and gather and change windows there."""
+        del stage
+        assert self.trainer is not None
+        self.store = self.store.to(self.trainer.strategy.root_device)
+
     def seizure_name(self, index: int) -> str:
         """The seizure of a batch's index."""
         return self.store.seizures[index]
@@ -222,7 +266,26 @@ class FoldDataModule(pl.LightningDataModule):
         Args:
             epoch: from 0; with the seed it decides every random number.
         """
-        return map(self.training_batch, self.numbers(epoch))
+        if self.training.augmentation.noise > 0:
+            yield from map(self.training_batch, self.numbers(epoch))
+            return
+        for several in self.passes(self.numbers(epoch), folds=1):
+            if len(several) == 1:
+                yield self.training_batch(several[0])
+            else:
+                yield from self.training_batch(Numbers.joined(several)).split([len(one.seizure) for one in several])
+
+    def passes(self, steps: Iterable[Step], *, folds: int) -> Iterator[list[Step]]:
+        """Steps whose windows are gathered and changed together: on a GPU, where many take as long as few, as many as make `PASS`.
+
+        Args:
+            steps: anything.
+            folds: how many batches a step has.
+        """
+        remaining = iter(steps)
+        most = 1 if self.store.labels.device.type == "cpu" else max(1, PASS // max(1, self.batch_bytes * folds))
+        while several := list(itertools.islice(remaining, most)):
+            yield several
 
     def numbers(self, epoch: int) -> Iterator[Numbers]:
         """All that is random about an epoch's batches.
@@ -243,7 +306,9 @@ class FoldDataModule(pl.LightningDataModule):
         drawn = changes(self.training.augmentation, numbers.uniform, numbers.later)
         span = ((windows.frames - 1) * windows.step * drawn.speed).ceil().long() + 1
         starts = starts_of(numbers.place, self._lengths[index], span, phases=windows.step)
-        return self.batch(index, starts, torch.ones_like(starts, dtype=torch.bool), drawn)
+        made = self.batch(index, starts, torch.ones_like(starts, dtype=torch.bool), drawn)
+        masks = (made.keypoints_mask, made.appearance_mask)
+        return made._replace(whole=all(mask is None or bool(mask.all()) for mask in masks))
 
     def held_out_batches(self) -> Iterator[Batch]:
         """All windows of every held-out seizure, the windows of a seizure in one batch, without augmentation."""

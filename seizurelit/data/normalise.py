@@ -17,8 +17,14 @@ from seizurelit.config import Inputs
 
 
 def _masked_median(values: Tensor, valid: Tensor) -> Tensor:
-    """The median over the last axis of the valid values, NaN where there is none."""
-    return values.masked_fill(~valid, torch.nan).nanmedian(dim=-1).values
+    """The (lower) median over the last axis of the valid values, NaN where there is none.
+
+    Sorted: torch's own median along an axis has no kernel for a GPU that is allowed where kernels must be deterministic.
+    """
+    ordered = values.masked_fill(~valid, torch.inf).sort(dim=-1).values
+    count = valid.sum(-1, keepdim=True)
+    middle = ordered.gather(-1, (count - 1).clamp(min=0) // 2)
+    return middle.masked_fill(count == 0, torch.nan).squeeze(-1)
 
 
 def track(keypoints: Tensor, seen: Tensor, joint: int) -> Tensor:

@@ -77,35 +77,29 @@ class StackedFolds(pl.LightningDataModule):
             for parts in zip_longest(*(fold.training_batches(epoch) for fold in self.folds)):
                 yield side_by_side(parts)
             return
-        for numbers in zip_longest(*(fold.numbers(epoch) for fold in self.folds)):
-            yield self._at_once(numbers)
+        steps = zip_longest(*(fold.numbers(epoch) for fold in self.folds))
+        for several in self.folds[0].passes(steps, folds=len(self.folds)):
+            yield from self._at_once(several)
 
-    def _at_once(self, numbers: Sequence[Numbers | None]) -> StackedBatch:
-        """Gather and change the windows of all folds together, which takes a few times as long as for one."""
-        counts = tuple(0 if one is None else len(one.seizure) for one in numbers)
-        every = Numbers.joined([one for one in numbers if one is not None])
+    def _at_once(self, steps: Sequence[Sequence[Numbers | None]]) -> Iterator[StackedBatch]:
+        """Gather and change the windows of all folds and of several steps together, which takes a few times as long as for one."""
+        R = len(self.folds)
+        counts = [tuple(0 if one is None else len(one.seizure) for one in numbers) for numbers in steps]
+        every = Numbers.joined([one for numbers in steps for one in numbers if one is not None])
         made = self.folds[0].training_batch(every)
-        weight = self.weights[torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)), every.seizure]
-        made = made._replace(weight=weight.to(made.weight.device))
-        largest = max(counts)
-        if len(weight) == largest * len(counts):
-            return StackedBatch(made, counts)
-        real = (torch.arange(largest) < torch.tensor(counts).unsqueeze(1)).flatten().to(made.label.device)
-        place = (real.cumsum(0) - 1).clamp(min=0)  # what fills up is a seizure of which nothing is real
-
-        def spread(tensor: Tensor | None, order: tuple[int, ...] | None = None) -> Tensor | None:
-            if tensor is None:
-                return None
-            if order is None:
-                return tensor.index_select(0, place)
-            return tensor.permute(order).index_select(0, place).permute(_inverse(order))
-
-        fields: dict[str, Any] = {name: spread(getattr(made, name)) for name in Batch._fields if name != "keypoints"}
-        for name in ("keypoints_mask", "appearance_mask", "window_mask"):
-            if fields.get(name) is not None:
-                fields[name] &= real.view(-1, *(1,) * (fields[name].ndim - 1))
-        fields["weight"] *= real
-        return StackedBatch(Batch(spread(made.keypoints, _CHANNELS_LAST), **fields), counts)
+        fold = torch.arange(R).repeat(len(steps)).repeat_interleave(torch.tensor(counts).flatten())
+        made = made._replace(weight=self.weights[fold, every.seizure].to(made.weight.device))
+        largest = [max(of_step) for of_step in counts]
+        real = torch.cat(
+            [
+                (torch.arange(most) < torch.tensor(of_step).unsqueeze(1)).flatten()
+                for most, of_step in zip(largest, counts, strict=True)
+            ]
+        )
+        if not real.all():
+            made = _filled_up(made, real.to(made.label.device))
+        rows = made.split([most * R for most in largest])
+        yield from map(StackedBatch, rows, counts)
 
     def train_dataloader(self) -> Batches:
         """Ready batches of the Trainer's present epoch."""
@@ -118,6 +112,26 @@ class StackedFolds(pl.LightningDataModule):
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """As `FoldDataModule` does."""
         return self.folds[0].transfer_batch_to_device(batch, device, dataloader_idx)
+
+
+def _filled_up(made: Batch, real: Tensor) -> Batch:
+    """The seizures of a batch at the places (P,) that are real; what fills up the others is a seizure of which nothing is."""
+    place = (real.cumsum(0) - 1).clamp(min=0)
+
+    def spread(tensor: Tensor | None, order: tuple[int, ...] | None = None) -> Tensor | None:
+        if tensor is None:
+            return None
+        if order is None:
+            return tensor.index_select(0, place)
+        return tensor.permute(order).index_select(0, place).permute(_inverse(order))
+
+    apart = ("keypoints", "whole")
+    fields: dict[str, Any] = {name: spread(getattr(made, name)) for name in Batch._fields if name not in apart}
+    for name in ("keypoints_mask", "appearance_mask", "window_mask"):
+        if fields.get(name) is not None:
+            fields[name] &= real.view(-1, *(1,) * (fields[name].ndim - 1))
+    fields["weight"] *= real
+    return Batch(spread(made.keypoints, _CHANNELS_LAST), **fields)
 
 
 def side_by_side(parts: Sequence[Batch | None]) -> StackedBatch:
@@ -146,5 +160,6 @@ def side_by_side(parts: Sequence[Batch | None]) -> StackedBatch:
         rows = whole.flatten(0, 1)
         return rows if order is None else rows.permute(_inverse(order))
 
-    fields: dict[str, Any] = {name: in_one(name) for name in Batch._fields if name != "keypoints"}
+    apart = ("keypoints", "whole")
+    fields: dict[str, Any] = {name: in_one(name) for name in Batch._fields if name not in apart}
     return StackedBatch(Batch(in_one("keypoints", _CHANNELS_LAST), **fields), counts)

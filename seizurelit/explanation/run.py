@@ -45,6 +45,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from seizurelit.cache.store import Cache
 from seizurelit.cohort.files import write_whole
@@ -261,7 +262,7 @@ def _explain_batch(
 def only(batch: Batch, chosen: Sequence[int]) -> Batch:
     """Some seizures of a batch."""
     places = list(chosen)
-    return Batch(*(None if part is None else part[places] for part in batch))  # type: ignore[arg-type]
+    return Batch(*(part[places] if isinstance(part, Tensor) else part for part in batch))  # type: ignore[arg-type]
 
 
 def _median_places(data: FoldDataModule, batch: Batch) -> Floats:

@@ -13,13 +13,16 @@ window therefore has the logits of the unpadded one, and what the padding holds 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from seizurelit.models.masks import nothing_padded
 
 
 @dataclass(frozen=True)
@@ -45,28 +48,29 @@ KERNEL = 9
 """Frames that a temporal convolution sees (K_t in the paper)."""
 
 
-class Frames(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Frames:
     """Which frames of a padded batch are real.
 
     Attributes:
         mask: (N, T) bool, true for a real frame.
-        rows: (P,) positions of the real frames among the N·T.
-        total: (N,) real frames of each window, at least 1.
     """
 
     mask: Tensor
-    rows: Tensor
-    total: Tensor
 
-    @classmethod
-    def of(cls, mask: Tensor) -> Frames:
-        """From a mask (N, T) that is not 0 at real frames."""
-        real = mask != 0
-        return cls(real, real.flatten().nonzero().squeeze(1), real.sum(1).clamp(min=1))
+    @cached_property
+    def rows(self) -> Tensor:
+        """(P,) positions of the real frames among the N·T. Only the device knows how many: not while a CUDA graph is captured."""
+        return self.mask.flatten().nonzero().squeeze(1)
+
+    @cached_property
+    def total(self) -> Tensor:
+        """(N,) real frames of each window, at least 1."""
+        return self.mask.sum(1).clamp(min=1)
 
     def strided(self, stride: int) -> Frames:
         """Those that are left when every `stride`-th frame is kept."""
-        return self if stride == 1 else Frames.of(self.mask[:, ::stride])
+        return self if stride == 1 else Frames(self.mask[:, ::stride])
 
 
 class _Turned(torch.autograd.Function):
@@ -208,9 +212,12 @@ class GraphConvolution(nn.Module):
         if frames is not None:
             # Padded frames are 0, so that their embeddings are the biases: the same for all joints, which the softmax does not see.
             size = (E * frames.total)[:, None, None, None]
-        a, b = (
-            embedded.view(N, T, V, 2, self.subsets, E).permute(3, 0, 4, 2, 1, 5).reshape(2, N, self.subsets, V, T * E)
-        )
+        apart = embedded.view(N, T, V, 2, self.subsets, E)
+        if x.is_cuda:
+            # Frame by frame, then summed: a GPU gives one product of V by V over all frames to few of its processors.
+            a, b = apart.permute(3, 0, 4, 1, 2, 5).contiguous()
+            return torch.softmax((a @ b.transpose(-1, -2)).sum(2) / size, dim=-2)
+        a, b = apart.permute(3, 0, 4, 2, 1, 5).reshape(2, N, self.subsets, V, T * E)
         return torch.softmax(a @ b.transpose(-1, -2) / size, dim=-2)
 
     def forward(self, x: Tensor, adjacency: Tensor, frames: Frames | None = None) -> Tensor:
@@ -355,7 +362,7 @@ class Agcn(nn.Module):
             (N, channels of the last block): the mean over real frames and joints.
         """
         N, C, T, V = x.shape
-        frames = None if mask is None or bool(mask.all()) else Frames.of(mask)
+        frames = None if mask is None or nothing_padded(mask) else Frames(mask != 0)
         # The first normalisation has a statistic for each joint and channel.
         x = self.data_norm(x.permute(0, 2, 3, 1).reshape(N, T, 1, V * C), frames).reshape(N, T, V, C)
         for block in self.blocks:

@@ -301,6 +301,11 @@ class Replicas(nn.Module):
         for slot, view in zip(self._slots, self.views().values(), strict=True):
             setattr(slot.layer, slot.attribute, view)
 
+    def empty(self) -> None:
+        """Take them away again, after a pass: they hold on to its graph, and to the stream on which that began."""
+        for slot in self._slots:
+            setattr(slot.layer, slot.attribute, None)
+
     def state(self, replica: int) -> dict[str, Tensor]:
         """The state of one network, as its own `state_dict` would have it."""
         found = {name: view[replica].detach().clone() for name, view in self.views().items()}
@@ -315,7 +320,7 @@ class Replicas(nn.Module):
 
 
 def stack(networks: Sequence[nn.Module]) -> tuple[nn.Module, Replicas]:
-    """Networks of one architecture as one; call `Replicas.fill` before each pass.
+    """Networks of one architecture as one; call `Replicas.fill` before each pass, and `empty` after it.
 
     Args:
         networks: R of them; they stay as they are.
@@ -347,6 +352,7 @@ def _swap(
         del module.learned
         uses[f"{path}learned"] = (module, "learned_of_replicas")
         module.register_forward_pre_hook(_repeat_learned)
+        module.register_forward_hook(_forget_learned)
     for name, buffer in module.named_buffers(recurse=False):
         if any(not torch.equal(buffer, getattr(source, name)) for source in sources):
             msg = f"networks differ in {path}{name}, or it is not known how to stack it"
@@ -383,3 +389,10 @@ def _repeat_learned(module: nn.Module, given: tuple[Any, ...]) -> None:
     """Give each window the B of its replica: (R, K, V, V) to (R·N, K, V, V)."""
     learned: Any = module.learned_of_replicas
     module.learned = learned.repeat_interleave(len(given[0]) // len(learned), 0)
+
+
+def _forget_learned(module: nn.Module, given: tuple[Any, ...], result: Tensor) -> None:
+    """Take it away again."""
+    del given, result
+    layer: Any = module
+    layer.learned = None

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
+from seizurelit.models.masks import nothing_padded
+
 
 class _WideConv(nn.Conv1d):
     """A convolution that takes (N, C, T) as batches have it, the channels of a frame side by side in memory, without copying it.
@@ -165,7 +167,7 @@ class Tcn(nn.Module):
         Returns:
             (N, channels), the mean over real frames; (N, 2·channels) where another statistic stands beside it.
         """
-        if mask is None or bool(mask.all()):
+        if mask is None or nothing_padded(mask):
             if self.input_norm is not None:
                 x = self.input_norm(x)
             for level in self.levels:

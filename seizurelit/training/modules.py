@@ -16,6 +16,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from seizurelit.config import Distillation, Optimiser
 from seizurelit.data.fold import Batch
+from seizurelit.training.graphs import PRECISIONS, Graphs
 from seizurelit.training.losses import cross_entropy, distillation, seizure_logits, weighted_mean
 from seizurelit.training.networks import WindowNetwork
 
@@ -39,6 +40,7 @@ class SeizureClassifier(pl.LightningModule):
         self.train_loss = MeanMetric()
         self.train_accuracy = MulticlassAccuracy(num_classes=classes, average="micro", validate_args=False)
         self._epoch: list[tuple[Tensor, Tensor, Tensor]] = []  # loss, logits and labels of each step
+        self.graphs: Graphs | None = None
 
     def forward(self, batch: Batch) -> Tensor:
         """The logits (B, K) of the batch's seizures."""
@@ -52,12 +54,33 @@ class SeizureClassifier(pl.LightningModule):
         """What a batch's loss is of its seizures' (B,)."""
         return weighted_mean(values, weight)
 
-    def training_step(self, batch: Batch, index: int) -> Tensor:
-        """One step; the epoch's mean loss and accuracy go into the history."""
-        del index
+    def passes(self, batch: Batch) -> tuple[Tensor, ...]:
+        """The training loss, and the logits (B, K) without gradient."""
         logits = self(batch)
-        loss = self.loss(batch, logits)
-        self._epoch.append((loss.detach(), logits.detach(), batch.label))
+        return self.loss(batch, logits), logits.detach()
+
+    def on_train_start(self) -> None:
+        """On a GPU, replay the passes; the loss that a `GradScaler` scales goes the usual way."""
+        if self.device.type == "cuda" and self.trainer.precision in PRECISIONS:
+            self.graphs = self.captured()
+
+    def captured(self) -> Graphs | None:
+        """The passes as CUDA graphs; None where they cannot be captured."""
+        return Graphs(self.passes, self)
+
+    def on_train_end(self) -> None:
+        """Give the graphs' memory back."""
+        self.graphs = None
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """One step; the epoch's mean loss and accuracy go into the history.
+
+        A batch with padding is not replayed: how many of its frames are real decides the shapes inside.
+        """
+        del index
+        passes = self.passes if self.graphs is None or not batch.whole else self.graphs
+        loss, logits = passes(batch)
+        self._epoch.append((loss.detach(), logits, batch.label))
         return loss
 
     def on_train_epoch_end(self) -> None:

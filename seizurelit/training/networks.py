@@ -71,7 +71,7 @@ class WindowNetwork(nn.Module):
         """Window logits (B, W, K)."""
         x, mask = self.read(batch)
         b, w = x.shape[:2]
-        given: tuple[Tensor, ...] = (x.flatten(0, 1), mask.flatten(0, 1))
+        given = (x.flatten(0, 1), None if batch.whole else mask.flatten(0, 1))
         told = self.told(batch)
         logits: Tensor = self.network(*given) if told is None else self.network(*given, told)
         return logits.view(b, w, -1)

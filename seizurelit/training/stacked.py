@@ -23,16 +23,15 @@ from seizurelit.config import Optimiser as Choice
 from seizurelit.data.fold import Batch, FoldDataModule
 from seizurelit.data.stacked import StackedBatch, StackedFolds
 from seizurelit.errors import InputError
-from seizurelit.models.stacked import stack
+from seizurelit.models.stacked import StackedDropout, stack
 from seizurelit.scheduling.worker import measure
 from seizurelit.training.fit import trainer_for
+from seizurelit.training.graphs import PRECISIONS, Graphs
 from seizurelit.training.modules import DistilledStudent, SeizureClassifier
 from seizurelit.training.networks import WindowNetwork, build_network
 from seizurelit.training.resuming import Saving
 
 BETAS, EPS, MOMENTUM = (0.9, 0.999), 1e-8, 0.9
-PRECISIONS = ("32-true", "64-true", "bf16-mixed")
-"""Those without a scale of the loss, which would be one for all folds."""
 
 
 class StackedWindows(WindowNetwork):
@@ -50,11 +49,18 @@ class StackedWindows(WindowNetwork):
     def forward(self, batch: Batch) -> Tensor:
         """Window logits (R·B, W, K) of the batch's seizures, fold by fold."""
         self.replicas.fill()
-        return super().forward(batch)
+        logits = super().forward(batch)
+        self.replicas.empty()
+        return logits
 
     def state(self, replica: int) -> dict[str, Tensor]:
         """What the fold's own `WindowNetwork` loads."""
         return {f"network.{name}": tensor for name, tensor in self.replicas.state(replica).items()}
+
+
+def _sent(numbers: Tensor, device: torch.device) -> Tensor:
+    """Numbers on a device; from memory that stays where it is, or the copy would wait until a GPU has done all its work."""
+    return numbers if device.type == "cpu" else numbers.pin_memory().to(device, non_blocking=True)
 
 
 class StackedOptimiser(Optimizer):
@@ -118,27 +124,32 @@ class StackedOptimiser(Optimizer):
             self._sgd(flat, flat.grad, state, rates)
         return loss
 
-    def _column(self, values: Tensor, like: Tensor) -> Tensor:
-        """(R, 1): a number of each replica, 0 for those that stand still."""
-        return torch.where(self.active, values, 0.0).unsqueeze(1).to(like, non_blocking=True)
+    def _columns(self, like: Tensor, *values: Tensor | float) -> list[Tensor]:
+        """(R, 1) each: a number of each replica, 0 for those that stand still; on the device by one copy."""
+        every = torch.stack(
+            [torch.where(self.active, torch.as_tensor(value, dtype=torch.float64), 0.0) for value in values]
+        )
+        return list(_sent(every.unsqueeze(2).to(like.dtype), like.device))
 
     def _adamw(self, flat: Tensor, gradient: Tensor, state: dict[str, Tensor], rates: Tensor) -> None:
         """Loshchilov and Hutter (2019), algorithm 2."""
         made = self.made.clamp(min=1)
-        ones = torch.ones_like(rates)
-        flat.sub_(flat * self.decay * self._column(rates, flat))
-        state["mean"].lerp_(gradient, self._column(ones * (1 - BETAS[0]), flat))
-        state["square"].lerp_(gradient.square(), self._column(ones * (1 - BETAS[1]), flat))
-        bias = (1 - BETAS[1] ** made).sqrt().unsqueeze(1).to(flat)
-        spread = (state["square"].sqrt() / bias).add_(EPS)
-        flat.sub_(state["mean"] / spread * self._column(rates / (1 - BETAS[0] ** made), flat))
+        bias, unbiased = (1 - BETAS[1] ** made).sqrt(), rates / (1 - BETAS[0] ** made)
+        columns = self._columns(flat, rates, 1 - BETAS[0], 1 - BETAS[1], unbiased, bias)
+        rate, by_mean, by_square, step, divisor = columns
+        flat.sub_(flat * self.decay * rate)
+        state["mean"].lerp_(gradient, by_mean)
+        state["square"].lerp_(gradient.square(), by_square)
+        spread = (state["square"].sqrt() / divisor.where(divisor > 0, 1)).add_(EPS)  # not by 0 where nobody steps
+        flat.sub_(state["mean"] / spread * step)
 
     def _sgd(self, flat: Tensor, gradient: Tensor, state: dict[str, Tensor], rates: Tensor) -> None:
         """Nesterov's momentum as torch has it, weight decay as L2."""
         gradient = gradient + flat * self.decay
         moved = state["momentum"] * MOMENTUM + gradient
-        state["momentum"].lerp_(moved, self._column(torch.ones_like(rates), flat))
-        flat.sub_((gradient + MOMENTUM * moved) * self._column(rates, flat))
+        active, rate = self._columns(flat, 1.0, rates)
+        state["momentum"].lerp_(moved, active)
+        flat.sub_((gradient + MOMENTUM * moved) * rate)
 
 
 class _Stacked(SeizureClassifier):
@@ -148,6 +159,7 @@ class _Stacked(SeizureClassifier):
     """
 
     network: StackedWindows
+    sizes: Tensor
 
     def begin(
         self,
@@ -171,28 +183,42 @@ class _Stacked(SeizureClassifier):
         self.curves = curves
         self.rows: list[list[dict[str, float]]] = [[] for _ in folds]
         self.sums: Tensor | None = None
+        self.register_buffer("sizes", torch.zeros(len(folds), dtype=torch.long), persistent=False)
+        self.dropouts = [one for one in self.network.modules() if isinstance(one, StackedDropout) and one.p > 0]
 
     def mean(self, values: Tensor, weight: Tensor) -> Tensor:
         """(R,): the loss of each replica, over its own seizures alone."""
-        sizes = torch.tensor(self.counts, device=values.device).clamp(min=1)
-        losses: Tensor = (values * weight).view(len(self.counts), -1).sum(1) / sizes
+        losses: Tensor = (values * weight).view(len(self.counts), -1).sum(1) / self.sizes.clamp(min=1)
         return losses
 
+    def passes(self, batch: Batch) -> tuple[Tensor, ...]:
+        """The sum of the replicas' losses, whose gradients do not meet; (3, R) losses times seizures, right answers, seizures."""
+        logits = self(batch)
+        losses = self.loss(batch, logits)
+        with torch.no_grad():
+            real = batch.window_mask.any(1)
+            right = ((logits.argmax(1) == batch.label) & real).view(len(losses), -1).sum(1)
+            sums = torch.stack([losses.double() * self.sizes, right.double(), self.sizes.double()])
+        return losses.sum(), sums
+
+    def captured(self) -> Graphs | None:
+        """The passes as CUDA graphs, unless they draw a dropout by the device's own generator."""
+        if not all(layer.by_channel for layer in self.dropouts):
+            return None
+        return Graphs(self.passes, self, self.network.replicas.group.generators)
+
     def training_step(self, batch: StackedBatch, index: int) -> Tensor:  # type: ignore[override]
-        """A step of every replica that has a batch; the sum of their losses, whose gradients do not meet."""
+        """A step of every replica that has a batch."""
         del index
         rows, self.counts = batch
         W = rows.window_mask.shape[1]
         self.network.replicas.group.windows = tuple(count * W for count in self.counts)
-        logits = self(rows)
-        losses = self.loss(rows, logits)
-        with torch.no_grad():
-            sizes = torch.tensor(self.counts, device=losses.device)
-            real = rows.window_mask.any(1)
-            right = ((logits.argmax(1) == rows.label) & real).view(len(self.counts), -1).sum(1)
-            sums = torch.stack([losses.detach().double() * sizes, right.double(), sizes.double()])
-            self.sums = sums if self.sums is None else self.sums + sums
-        return losses.sum()
+        self.sizes.copy_(_sent(torch.tensor(self.counts), self.device))
+        # What a dropout draws depends on how many windows each replica has.
+        kind = self.counts if self.dropouts else None
+        loss, sums = self.passes(rows) if self.graphs is None else self.graphs(rows, kind)
+        self.sums = sums if self.sums is None else self.sums + sums
+        return loss
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Who has no batch makes no step."""

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from seizurelit.cache.store import Cache
 from seizurelit.cohort.leak import Guard, SubjectLeakError
 from seizurelit.cohort.plan import Fold
-from seizurelit.config import Augmentation, Inputs, Optimiser, Training, Windows
+from seizurelit.config import Augmentation, Inputs, Optimiser, Training, Windows, with_overrides
+from seizurelit.data import fold as fold_module
 from seizurelit.data.fold import Batch, FoldDataModule, seizure_weights
 from seizurelit.data.store import SeizureStore, load_store
 from seizurelit.errors import InputError
@@ -37,7 +38,7 @@ def store(make_cache: Callable[..., Cache]) -> SeizureStore:
 
 
 def same(a: Batch, b: Batch) -> bool:
-    return all((x is None) == (y is None) and (x is None or torch.equal(x, y)) for x, y in zip(a, b, strict=True))
+    return all(torch.equal(x, y) if isinstance(x, torch.Tensor) else x == y for x, y in zip(a, b, strict=True))
 
 
 def test_the_store_holds_what_the_cache_does(make_cache: Callable[..., Cache]):
@@ -149,6 +150,37 @@ def test_an_epoch_holds_every_training_seizure_once(store: SeizureStore):
     inner = FoldDataModule(store, FOLD, SMALL, seed=0, inner=True)
     assert inner.subjects_seen == ("cleo", "eva")
     assert [store.subjects[i] for i in inner.held_out_indices] == ["ben", "dan"]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_steps_made_in_one_pass_are_those_made_one_by_one(store: SeizureStore, monkeypatch, batch):
+    settings = with_overrides(
+        SMALL, {"optimiser.batch": batch, "augmentation.speed": 0.1, "augmentation.joint_dropout": 0.3}
+    )
+    data = FoldDataModule(store, FOLD, settings, seed=4)
+    alone = list(data.training_batches(2))
+    monkeypatch.setattr(FoldDataModule, "passes", lambda self, steps, folds: iter([list(steps)]))
+    together = list(data.training_batches(2))
+    assert len(together) == len(alone) == data.steps_per_epoch
+    for one, other in zip(together, alone, strict=True):
+        assert one.whole == other.whole == bool(other.keypoints_mask.all() and other.appearance_mask.all())
+        for name in ("label", "weight", "seizure", "window_mask"):
+            assert torch.equal(getattr(one, name), getattr(other, name))
+        frames = other.keypoints_mask.shape[-1]  # the longest of a batch, of a pass
+        torch.testing.assert_close(one.keypoints[..., :frames, :], other.keypoints, rtol=0, atol=1e-5)
+        assert torch.equal(one.keypoints_mask[..., :frames], other.keypoints_mask)
+        assert not one.keypoints_mask[..., frames:].any()
+        frames = other.appearance_mask.shape[-1]
+        assert torch.equal(one.appearance[..., :frames], other.appearance)
+
+
+def test_a_pass_on_a_gpu_holds_as_many_steps_as_its_memory_allows(store: SeizureStore, monkeypatch):
+    data = FoldDataModule(store, FOLD, SMALL, seed=0)
+    assert list(data.passes("abc", folds=1)) == [["a"], ["b"], ["c"]]
+    data.store = dataclasses.replace(store, labels=store.labels.to("meta"))
+    monkeypatch.setattr(fold_module, "PASS", 2 * 3 * data.batch_bytes)
+    assert list(data.passes("abcde", folds=3)) == [["a", "b"], ["c", "d"], ["e"]]
+    assert list(data.passes("ab", folds=100)) == [["a"], ["b"]]
 
 
 def test_batches_depend_on_seed_and_epoch_alone(store: SeizureStore):

@@ -72,7 +72,7 @@ def test_running_statistics_are_of_the_real_frames():
     mask = torch.arange(10).expand(4, -1) < 6
     alone, padded = FrameNorm(5), FrameNorm(5)
     alone(x[:, :6])
-    padded(x.masked_fill(~mask[..., None, None], 1e6), Frames.of(mask))
+    padded(x.masked_fill(~mask[..., None, None], 1e6), Frames(mask))
     torch.testing.assert_close(alone.running_mean, padded.running_mean)
     torch.testing.assert_close(alone.running_var, padded.running_var)
 
