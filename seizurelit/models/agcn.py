@@ -212,12 +212,9 @@ class GraphConvolution(nn.Module):
         if frames is not None:
             # Padded frames are 0, so that their embeddings are the biases: the same for all joints, which the softmax does not see.
             size = (E * frames.total)[:, None, None, None]
-        apart = embedded.view(N, T, V, 2, self.subsets, E)
-        if x.is_cuda:
-            # Frame by frame, then summed: a GPU gives one product of V by V over all frames to few of its processors.
-            a, b = apart.permute(3, 0, 4, 1, 2, 5).contiguous()
-            return torch.softmax((a @ b.transpose(-1, -2)).sum(2) / size, dim=-2)
-        a, b = apart.permute(3, 0, 4, 2, 1, 5).reshape(2, N, self.subsets, V, T * E)
+        a, b = (
+            embedded.view(N, T, V, 2, self.subsets, E).permute(3, 0, 4, 2, 1, 5).reshape(2, N, self.subsets, V, T * E)
+        )
         return torch.softmax(a @ b.transpose(-1, -2) / size, dim=-2)
 
     def forward(self, x: Tensor, adjacency: Tensor, frames: Frames | None = None) -> Tensor:
