@@ -112,8 +112,8 @@ def seizure_weights(labels: Tensor, subjects: Sequence[str]) -> Tensor:
     return torch.tensor(share, dtype=torch.float32) * len(share)
 
 
-PASS = 2**28
-"""Bytes of windows that are made in one pass on a GPU, at most, unless one step has more."""
+PASS = {"cpu": 2**21, "cuda": 2**28}
+"""Bytes of windows that are made in one pass, at most, unless one step has more: what a core's cache holds, what a GPU spares."""
 
 Step = TypeVar("Step")
 
@@ -276,14 +276,14 @@ class FoldDataModule(pl.LightningDataModule):
                 yield from self.training_batch(Numbers.joined(several)).split([len(one.seizure) for one in several])
 
     def passes(self, steps: Iterable[Step], *, folds: int) -> Iterator[list[Step]]:
-        """Steps whose windows are gathered and changed together: on a GPU, where many take as long as few, as many as make `PASS`.
+        """Steps whose windows are gathered and changed together, as many as make `PASS`: many small ones take as long as few.
 
         Args:
             steps: anything.
             folds: how many batches a step has.
         """
         remaining = iter(steps)
-        most = 1 if self.store.labels.device.type == "cpu" else max(1, PASS // max(1, self.batch_bytes * folds))
+        most = max(1, PASS[self.store.labels.device.type] // max(1, self.batch_bytes * folds))
         while several := list(itertools.islice(remaining, most)):
             yield several
 

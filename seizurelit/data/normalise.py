@@ -206,8 +206,10 @@ def face_camera(keypoints: Tensor, path: Tensor, seen: Tensor, skeleton: Skeleto
     first, second = turned_plane(skeleton)
     both = seen[..., left] & seen[..., right]
     line = keypoints[..., right, :] - keypoints[..., left, :]
-    along = [_masked_median(line[..., axis], both) for axis in (first, second)]
-    angle = -torch.atan2(along[1], along[0]).nan_to_num(0.0)
+    # Side by side, so that torch takes each angle alone: many in a row it computes otherwise, and a clip's last bit would depend on
+    # how many others there are.
+    along = torch.stack([_masked_median(line[..., axis], both) for axis in (first, second)], dim=-1)
+    angle = -torch.atan2(along[..., 1], along[..., 0]).nan_to_num(0.0)
     return rotate(keypoints, angle, skeleton), rotate(path, angle, skeleton)
 
 

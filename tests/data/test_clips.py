@@ -116,6 +116,20 @@ def test_a_clip_in_which_nothing_is_seen_is_zero(name: str):
     assert (turned[0, 0] == 0).all()
 
 
+def test_how_a_clip_is_turned_does_not_depend_on_how_many_others_there_are():
+    skeleton = SKELETONS["body11"]
+    torch.manual_seed(0)
+    keypoints, path = torch.randn(67, 1, 9, len(skeleton.joints), 3), torch.randn(67, 1, 9, 3)
+    seen = torch.rand(keypoints.shape[:-1]) > 0.2
+    together = face_camera(keypoints, path, seen, skeleton)
+    for size in (1, 8, 33):
+        parts = [
+            face_camera(*one, skeleton) for one in zip(*(x.split(size) for x in (keypoints, path, seen)), strict=True)
+        ]
+        for whole, split in zip(together, zip(*parts, strict=True), strict=True):
+            assert torch.equal(whole, torch.cat(split))
+
+
 @given(seeds, st.floats(-3, 3))
 def test_facing_takes_the_direction_of_the_camera_away(seed: int, angle: float):
     skeleton = SKELETONS["body11"]
