@@ -19,7 +19,7 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -33,13 +33,15 @@ from bench.machine import machine
 from bench.reference import ReferenceAgcn, ReferenceTcn
 from seizurelit.cohort.skeleton import Skeleton, built_in
 from seizurelit.models import Agcn, Tcn
-from seizurelit.training.graphs import Graphs
+from seizurelit.training.graphs import BEFORE, Graphs
 
 CHANNELS, FEATURES, CLASSES = 4, 512, 2
 TEN_BLOCK_FRAMES = 8 * 300
 """Frames in a batch (N·T) of the ten-block, at most, on a CPU."""
 SLOW = 0.25
 """bf16 products for each in fp32 below which bf16 is left out, as a step would take minutes."""
+AGAINST = {"fp32": "to fp32", "captured": "reference captured", "eager": "ours eager"}
+"""What else ours is compared with, and what heads its column."""
 SECONDS = 0.2
 """What one turn takes at least: shorter work is repeated."""
 
@@ -181,7 +183,7 @@ def measure(case: Case, rounds: int, device: str) -> dict[str, float]:
         works["captured"] = worker(copy.deepcopy(reference), x, case, device, captured=True)
         works["eager"] = worker(copy.deepcopy(ours), x, case, device)
     for work in works.values():
-        timed(work, 2, device)
+        timed(work, BEFORE + 1 if captured else 1, device)  # warms up, captures
     times = {name: max(1, round(SECONDS / timed(work, 2, device))) for name, work in works.items()}
     turns = [{name: timed(work, times[name], device) for name, work in works.items()} for _ in range(rounds)]
     found = {f"{name}_ms": statistics.median(turn[name] for turn in turns) * 1e3 for name in works}
@@ -208,16 +210,13 @@ def products(device: str, size: int = 1024) -> dict[str, float]:
     return found
 
 
-def ranges(row: dict[str, float]) -> list[str]:
-    """The last cells of a row."""
+def ranges(row: dict[str, float], against: Iterable[str]) -> list[str]:
+    """The last cells of a row: its range, then ratio and range against each other way, empty where there is none."""
     cells = [f"{row['lowest']:.2f}–{row['highest']:.2f}"]
-    for name in ("_fp32", "_captured", "_eager"):
-        known = f"ratio{name}" in row
-        cells += (
-            [f"{row[f'ratio{name}']:.2f}", f"{row[f'lowest{name}']:.2f}–{row[f'highest{name}']:.2f}"]
-            if known
-            else ["", ""]
-        )
+    for name in against:
+        cells += ["", ""]
+        if f"ratio_{name}" in row:
+            cells[-2:] = f"{row[f'ratio_{name}']:.2f}", f"{row[f'lowest_{name}']:.2f}–{row[f'highest_{name}']:.2f}"
     return cells
 
 
@@ -230,6 +229,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    against = AGAINST if device == "cuda" else ("fp32",)
     described = machine()
     table = Table(title=f"{described}, {options.threads} thread(s), {options.rounds} turns; reference/ours")
     for heading in (
@@ -243,9 +243,7 @@ def main() -> None:
         "ours ms",
         "ratio",
         "range",
-        "to fp32",
-        "range",
-        *(("reference captured", "range", "ours eager", "range") if device == "cuda" else ()),
+        *(heading for name in against for heading in (AGAINST[name], "range")),
     ):
         table.add_column(heading)
     rate = products(device)
@@ -263,7 +261,7 @@ def main() -> None:
         Path("bench-networks.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         cells = (case.network, case.mode, case.precision, case.batch, case.frames, case.joints)
         numbers = (f"{row['reference_ms']:.1f}", f"{row['ours_ms']:.1f}", f"{row['ratio']:.2f}")
-        table.add_row(*map(str, cells), *numbers, *ranges(row)[: None if device == "cuda" else 3])
+        table.add_row(*map(str, cells), *numbers, *ranges(row, against))
     console.print(table)
 
 

@@ -266,17 +266,13 @@ class FoldDataModule(pl.LightningDataModule):
         Args:
             epoch: from 0; with the seed it decides every random number.
         """
-        if self.training.augmentation.noise > 0:
-            yield from map(self.training_batch, self.numbers(epoch))
-            return
         for several in self.passes(self.numbers(epoch), folds=1):
-            if len(several) == 1:
-                yield self.training_batch(several[0])
-            else:
-                yield from self.training_batch(Numbers.joined(several)).split([len(one.seizure) for one in several])
+            yield from self.training_batch(Numbers.joined(several)).split([len(one.seizure) for one in several])
 
     def passes(self, steps: Iterable[Step], *, folds: int) -> Iterator[list[Step]]:
         """Steps whose windows are gathered and changed together, as many as make `PASS`: many small ones take as long as few.
+
+        With noise each step is a pass of its own, as its numbers depend on the frames of a batch.
 
         Args:
             steps: anything.
@@ -284,6 +280,7 @@ class FoldDataModule(pl.LightningDataModule):
         """
         remaining = iter(steps)
         most = max(1, PASS[self.store.labels.device.type] // max(1, self.batch_bytes * folds))
+        most = 1 if self.training.augmentation.noise > 0 else most
         while several := list(itertools.islice(remaining, most)):
             yield several
 

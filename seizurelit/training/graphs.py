@@ -66,14 +66,14 @@ class _Graph:
 
     def __init__(self, graphs: Graphs, batch: Any) -> None:
         self.batch = type(batch)(*(one.clone() if isinstance(one, Tensor) else one for one in batch))
-        self.parameters = [one for one in graphs.module.parameters() if one.requires_grad]
+        parameters = [one for one in graphs.module.parameters() if one.requires_grad]
 
         def both() -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
             dtype, enabled = torch.get_autocast_dtype("cuda"), torch.is_autocast_enabled("cuda")
             with torch.autocast("cuda", dtype, enabled, cache_enabled=False):
                 found = graphs.passes(self.batch)
             with torch.autocast("cuda", enabled=False):
-                return found, torch.autograd.grad(found[0], self.parameters, allow_unused=True)
+                return found, torch.autograd.grad(found[0], parameters, allow_unused=True)
 
         with torch.enable_grad():
             self._warm_up(graphs, both)
@@ -83,7 +83,7 @@ class _Graph:
             with torch.cuda.graph(self.graph, pool=graphs.pool):
                 found, gradients = both()
         self.found = tuple(one.detach() for one in found)
-        self.fitted = [one for one, gradient in zip(self.parameters, gradients, strict=True) if gradient is not None]
+        self.fitted = [one for one, gradient in zip(parameters, gradients, strict=True) if gradient is not None]
         self.gradients = [gradient for gradient in gradients if gradient is not None]
 
     @staticmethod

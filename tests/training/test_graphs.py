@@ -7,13 +7,8 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from seizurelit.cache.store import Cache
-from seizurelit.cohort.plan import loso_plan
 from seizurelit.config import Training, with_overrides
-from seizurelit.data.fold import FoldDataModule
-from seizurelit.data.store import load_store
 from seizurelit.synthetic.options import StandIn
-from seizurelit.synthetic.write import synthesize
 from seizurelit.training import graphs
 from seizurelit.training.fit import fit, predict
 from seizurelit.training.modules import SeizureClassifier
@@ -98,22 +93,9 @@ def test_a_cpu_replays_nothing(folds):
 
 
 @pytest.fixture(scope="module")
-def folds(tmp_path_factory):
+def folds(folds_of):
     """Makes four folds whose subjects have one to three seizures, all longer than a window."""
-    root = tmp_path_factory.mktemp("graphs") / "cache"
-    synthesize(StandIn(subjects=8, min_seconds=6, max_seconds=9, appearance_dim=8), root)
-    cache = Cache.open(root)
-    cohort = cache.cohort()
-    sign = cohort.sign("dystonia")
-    store = load_store(cache, cohort, sign, "pose", keypoints=True, appearance=True)
-
-    def make(settings):
-        return [
-            FoldDataModule(store, fold, settings, seed=10 + k)
-            for k, fold in enumerate(loso_plan(cohort, sign).folds[:4])
-        ]
-
-    return make
+    return folds_of(StandIn(subjects=8, min_seconds=6, max_seconds=9, appearance_dim=8), 4)
 
 
 @pytest.fixture

@@ -10,16 +10,11 @@ import math
 import pytest
 import torch
 
-from seizurelit.cache.store import Cache
-from seizurelit.cohort.plan import loso_plan
 from seizurelit.config import Optimiser, Tcn, Training, with_overrides
-from seizurelit.data.fold import FoldDataModule
 from seizurelit.data.stacked import StackedFolds
-from seizurelit.data.store import load_store
 from seizurelit.errors import InputError
 from seizurelit.scheduling import stopping
 from seizurelit.synthetic.options import StandIn
-from seizurelit.synthetic.write import synthesize
 from seizurelit.training import resuming
 from seizurelit.training.fit import fit, predict
 from seizurelit.training.networks import build_network
@@ -46,20 +41,9 @@ SETTINGS = with_overrides(
 
 
 @pytest.fixture(scope="module")
-def folds(tmp_path_factory):
+def folds(folds_of):
     """Makes the first folds of a cohort whose subjects have one to three seizures: 7 to 9 to train on, so 2 or 3 steps."""
-    root = tmp_path_factory.mktemp("unequal") / "cache"
-    synthesize(StandIn(subjects=6, min_seconds=3, max_seconds=7, appearance_dim=8), root)
-    cache = Cache.open(root)
-    cohort = cache.cohort()
-    sign = cohort.sign("dystonia")
-    store = load_store(cache, cohort, sign, "pose", keypoints=True, appearance=True)
-    plan = loso_plan(cohort, sign)
-
-    def make(settings, count=6):
-        return [FoldDataModule(store, fold, settings, seed=10 + k) for k, fold in enumerate(plan.folds[:count])]
-
-    return make
+    return folds_of(StandIn(subjects=6, min_seconds=3, max_seconds=7, appearance_dim=8), 6)
 
 
 def teachers_of(model, made, settings):
