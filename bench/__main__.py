@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -199,6 +199,10 @@ def training_rows() -> list[Row]:
         def batches(settings: Training) -> Callable[[], object]:
             return consume(lambda: data(settings).training_batches(0))
 
+        def windows() -> Iterator[Batch]:
+            alone = data(one_by_one)
+            return map(alone.training_batch, alone.numbers(0))
+
         pairs: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
             "a step: AGCN fixed graph → adaptive (small)": (
                 stepper(data(fixed), fixed, "agcn"),
@@ -210,7 +214,7 @@ def training_rows() -> list[Row]:
                 batches(replace(small, augmentation=plain)),
                 batches(replace(small, augmentation=every)),
             ),
-            "data alone, an epoch: batches whole → window by window": (batches(small), batches(one_by_one)),
+            "data alone, an epoch: batches whole → window by window": (batches(small), consume(windows)),
             "3 epochs of the small AGCN: bare loop → Trainer": (
                 bare_epoch(data(small), small, "agcn"),
                 lambda: fit("agcn", data(small), small, seed=0, device=DEVICE.replace("cuda", "gpu"), history=None),

@@ -68,7 +68,8 @@ class Windows(IterableDataset[Sample]):
         return self.data.steps_per_epoch
 
     def __iter__(self) -> Iterator[Sample]:
-        for batch in self.data.training_batches(self.epoch):
+        for numbers in self.data.numbers(self.epoch):
+            batch = self.data.training_batch(numbers)
             assert batch.keypoints is not None
             assert batch.appearance is not None
             yield batch.keypoints[0, 0], batch.appearance[0, 0], batch.label[0], batch.weight[0]

@@ -36,6 +36,19 @@ def test_as_many_steps_of_the_same_windows_as_ours(store):
     assert labels.tolist() == torch.cat([batch.label for batch in batches]).sort().values.tolist()
 
 
+def test_the_bare_loop_prepares_window_by_window(store, monkeypatch):
+    prepared, prepare = [], FoldDataModule.batch
+
+    def noted(self, index, *arguments):
+        prepared.append(len(index))
+        return prepare(self, index, *arguments)
+
+    monkeypatch.setattr(FoldDataModule, "batch", noted)
+    training = with_overrides(preset(1), {"optimiser.batch": 1})
+    windows = Windows(FoldDataModule(store, table1.training_folds(store)[0], training, seed=0))
+    assert prepared == [1] * len(list(windows))
+
+
 @pytest.mark.parametrize("model", ["agcn", "tcn"])
 def test_every_held_out_seizure_has_scores(store, model):
     fold = table1.training_folds(store)[0]
