@@ -4,7 +4,8 @@ The same trainings three ways, by turns, each in processes of its own, from the 
 
 - ours: the package's jobs, a process a core, one thread each, with all they write (weights, curves, scores, ledger);
 - a bare loop: networks from the papers' equations (bench/reference.py), one process that uses all cores as threads, float32, a
-  dataset that prepares one window after another, torch's DataLoader; it writes nothing;
+  dataset that prepares one window after another, of keypoints or of appearance as the model needs, torch's DataLoader; it writes
+  nothing;
 - that loop in our processes and threads.
 
 All see the same seizures, windows of the same size, as many steps and the same scored windows. The bare loop's dataset calls the
@@ -47,7 +48,6 @@ from seizurelit.scheduling.options import Schedule
 from seizurelit.synthetic.options import StandIn
 from seizurelit.synthetic.write import synthesize
 
-Sample = tuple[Tensor, Tensor, Tensor, Tensor]
 WAYS = ("ours", "bare loop", "bare loop, our processes")
 
 
@@ -57,8 +57,8 @@ def preset(epochs: int | None) -> Training:
     return with_overrides(Training(), fast | ({} if epochs is None else {"optimiser.epochs": epochs}))
 
 
-class Windows(IterableDataset[Sample]):
-    """The training windows of an epoch, prepared one by one: keypoints (C, T, V), appearance (D, T'), label, weight."""
+class Windows(IterableDataset[tuple[Tensor, ...]]):
+    """An epoch's training windows, one by one: what the store has of keypoints (C, T, V) and appearance (D, T'), label, weight."""
 
     def __init__(self, data: FoldDataModule) -> None:
         self.data = data
@@ -67,12 +67,11 @@ class Windows(IterableDataset[Sample]):
     def __len__(self) -> int:
         return self.data.steps_per_epoch
 
-    def __iter__(self) -> Iterator[Sample]:
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         for numbers in self.data.numbers(self.epoch):
             batch = self.data.training_batch(numbers)
-            assert batch.keypoints is not None
-            assert batch.appearance is not None
-            yield batch.keypoints[0, 0], batch.appearance[0, 0], batch.label[0], batch.weight[0]
+            inputs = [x[0, 0] for x in (batch.keypoints, batch.appearance) if x is not None]
+            yield *inputs, batch.label[0], batch.weight[0]
         self.epoch += 1
 
 
@@ -89,7 +88,7 @@ def reference(model: str, data: FoldDataModule, training: Training) -> nn.Module
 def bare_training(
     model: str, store: SeizureStore, fold: str, training: Training, teacher: nn.Module | None
 ) -> tuple[nn.Module, dict[str, list[float]]]:
-    """Fit a plain network as a script would, and score the held-out seizures."""
+    """Fit a plain network as a script would, and score the held-out seizures; the network is in evaluation mode then."""
     cohort_fold = next(one for one in training_folds(store) if one.name == fold)
     one_by_one = FoldDataModule(store, cohort_fold, with_overrides(training, {"optimiser.batch": 1}), seed=0)
     windows = Windows(one_by_one)
@@ -104,11 +103,12 @@ def bare_training(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     network.train()
     for _ in range(choice.epochs):
-        for keypoints, appearance, label, weight in loader:
+        for *inputs, label, weight in loader:
+            keypoints, appearance = inputs[0], inputs[-1]
             optimiser.zero_grad()
             logits = network(appearance if model == "tcn" else keypoints)
             loss = (nn.functional.cross_entropy(logits, label, reduction="none") * weight).mean()
-            if teacher is not None:
+            if model == "agcn_kd" and teacher is not None:
                 settings = training.distillation
                 with torch.no_grad():
                     taught = torch.log_softmax(teacher(appearance) / settings.temperature, -1)
@@ -139,21 +139,28 @@ def training_folds(store: SeizureStore) -> tuple:  # type: ignore[type-arg]
 _PEOPLE: list = []  # type: ignore[type-arg] # the cohort of this process
 
 
+def needed(cache: Cache, sign: str, stream: str) -> dict[str, SeizureStore]:
+    """Model → the tensors that it sees."""
+    chosen = _PEOPLE[0].sign(sign)
+    return {
+        model: load_store(cache, _PEOPLE[0], chosen, stream, keypoints=model != "tcn", appearance=model != "agcn")
+        for model in MODELS
+    }
+
+
 def bare_rows(cache_folder: Path, folds: list[str], epochs: int | None, part: tuple[int, int]) -> int:
     """A part of the rows for some folds, one after another; how many trainings that were."""
     cache, training, count = Cache.open(cache_folder), preset(epochs), 0
     _PEOPLE[:] = [cache.cohort()]
     pairs = [(sign, stream, fold) for sign in OWN_SIGN.values() for stream in STREAMS for fold in folds]
-    stores: dict[tuple[str, str], SeizureStore] = {}
+    stores: dict[tuple[str, str], dict[str, SeizureStore]] = {}
     for sign, stream, fold in pairs[part[0] :: part[1]]:
         if (sign, stream) not in stores:
-            chosen = _PEOPLE[0].sign(sign)
-            stores[sign, stream] = load_store(cache, _PEOPLE[0], chosen, stream, keypoints=True, appearance=True)
-        store = stores[sign, stream]
-        bare_training("agcn", store, fold, training, None)
-        teacher, _ = bare_training("tcn", store, fold, training, None)
-        bare_training("agcn", store, fold, training, teacher.eval())
-        count += 3
+            stores[sign, stream] = needed(cache, sign, stream)
+        trained: dict[str, nn.Module] = {}
+        for model, store in stores[sign, stream].items():
+            trained[model], _ = bare_training(model, store, fold, training, trained.get("tcn"))
+            count += 1
     return count
 
 
@@ -254,19 +261,16 @@ def by_job(epochs: int | None) -> None:
         training, cache = preset(epochs), synthesize(StandIn(), Path(folder) / "cache")
         _PEOPLE[:] = [cache.cohort()]
         sign, stream, fold = "dystonia", "pose", "sub-04"
-        store = load_store(cache, _PEOPLE[0], _PEOPLE[0].sign(sign), stream, keypoints=True, appearance=True)
         run = open_run(Setup(cache.root, None, None, 0, training, "fast", "cpu"), Path(folder) / "run", (sign,))
-        teacher: nn.Module | None = None
-        for model in ("tcn", "agcn", "agcn_kd"):
+        trained: dict[str, nn.Module] = {}
+        for model, store in needed(cache, sign, stream).items():
             place = run.folder / "jobs" / sign / stream / model / "seed-0" / fold
             place.mkdir(parents=True)
             start = time.process_time()
             train_fold(place, run_dir=str(run.folder), sign=sign, stream=stream, model=model, seed=0, fold=fold)
             middle = time.process_time()
-            taught_by = teacher if model == "agcn_kd" else None
-            network, _ = bare_training("tcn" if model == "tcn" else "agcn", store, fold, training, taught_by)
+            trained[model], _ = bare_training(model, store, fold, training, trained.get("tcn"))
             end = time.process_time()
-            teacher = network.eval() if model == "tcn" else teacher
             ratio = (end - middle) / (middle - start)
             print(f"{model:8} ours {middle - start:.2f} s, bare loop {end - middle:.2f} s, {ratio:.2f}", flush=True)
 

@@ -57,5 +57,5 @@ def test_every_held_out_seizure_has_scores(store, model):
     assert sorted(scores) == sorted(held_out)
     assert all(sum(given) == pytest.approx(1) for given in scores.values())
     if model == "tcn":
-        _, taught = bare_training("agcn", store, fold.name, preset(1), teacher.eval())
+        _, taught = bare_training("agcn_kd", store, fold.name, preset(1), teacher)
         assert sorted(taught) == sorted(held_out)
