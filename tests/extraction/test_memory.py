@@ -63,7 +63,7 @@ def test_two_minutes_take_no_more_memory_than_ten_seconds(shared, tmp_path):
         write(tmp_path / f"{seconds}.mp4", pictures, seconds)
         (tmp_path / f"{seconds}.csv").write_text(f"subject,seizure,video\na,s,{seconds}.mp4\n")
         arguments = ["--cohort", f"{seconds}.csv", "--cache", f"cache{seconds}", "--without", "appearance"]
-        with (tmp_path / "said").open("w+") as said, (tmp_path / "failed").open("w+") as failed:
+        with (tmp_path / "said").open("w") as said, (tmp_path / "failed").open("w") as failed:
             run = subprocess.Popen([sys.executable, "-c", CODE, *arguments], cwd=tmp_path, stdout=said, stderr=failed)
             while run.poll() is None:
                 time.sleep(1)
