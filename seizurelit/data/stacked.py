@@ -58,7 +58,8 @@ class StackedFolds(pl.LightningDataModule):
         del stage
         assert self.trainer is not None
         device = self.trainer.strategy.root_device
-        moved = {id(fold.store): fold.store.to(device) for fold in self.folds}
+        stores = {id(fold.store): fold.store for fold in self.folds}
+        moved = {key: store.to(device) for key, store in stores.items()}
         for fold in self.folds:
             fold.store = moved[id(fold.store)]
 

@@ -5,8 +5,8 @@ first replica, then those of the second, and so on: (R·N, …). What differs be
 weights, running statistics, and the random numbers of dropout, which come from a generator for each. A window whose frames are all
 padding takes no part in anything, so that replicas may have different numbers of windows.
 
-Maps become batched matrix products, convolutions grouped ones. On a CPU a batched product over unfolded frames took two to four
-times as long as the grouped convolution.
+Maps become batched matrix products, and so do convolutions on a GPU, over unfolded frames: of 19 small AGCNs that takes a third of
+the grouped convolution's time there. On a CPU it takes two to four times as long as the grouped one.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from seizurelit.models.agcn import FrameNorm, Frames, GraphConvolution
+
+UNFOLDED = 2**28
+"""Bytes of unfolded frames, at most, that a convolution makes for a batched product; they are kept for its backward pass."""
 
 
 @dataclass
@@ -116,23 +119,43 @@ class StackedConvolution(_Layer):
 
     def __init__(self, group: Group, source: nn.Conv1d | nn.Conv2d) -> None:
         super().__init__(group)
-        if source.groups != 1 or source.padding_mode != "zeros":
+        if source.groups != 1 or source.padding_mode != "zeros" or not isinstance(source.padding, tuple):
             msg = f"it is not known how to stack {source}"
             raise ValueError(msg)
         self.convolve: Any = functional.conv1d if isinstance(source, nn.Conv1d) else functional.conv2d
         self.settings = {"stride": source.stride, "padding": source.padding, "dilation": source.dilation}
+        across = (source.kernel_size[1:], source.stride[1:], source.padding[1:])
+        self.along_time = across in {((), (), ()), ((1,), (1,), (0,))}
 
     def forward(self, x: Tensor) -> Tensor:
-        """(R·N, C, …) to (R·N, C', …)."""
+        """(R·N, C, T, …) to (R·N, C', T', …)."""
         weight = self.weight
         if self.magnitude is not None and self.direction is not None:
             norm = self.direction.flatten(2).norm(dim=2).view(self.magnitude.shape)
             weight = self.direction * (self.magnitude / norm)
         assert weight is not None
+        rows = x.numel() * x.element_size() * weight.shape[3] // self.settings["stride"][0]
+        small = self.along_time and rows <= UNFOLDED
+        return self.unfolded(x, weight) if x.is_cuda and small else self.grouped(x, weight)
+
+    def grouped(self, x: Tensor, weight: Tensor) -> Tensor:
+        """As one convolution of R groups."""
         side_by_side = self.apart(x).transpose(0, 1).flatten(1, 2)
         bias = None if self.bias is None else self.bias.flatten()
         y: Tensor = self.convolve(side_by_side, weight.flatten(0, 1), bias, groups=self.group.replicas, **self.settings)
         return y.view(len(y), self.group.replicas, -1, *y.shape[2:]).transpose(0, 1).flatten(0, 1)
+
+    def unfolded(self, x: Tensor, weight: Tensor) -> Tensor:
+        """As a matrix product of each replica, over the frames that each output frame sees; for kernels along time alone."""
+        R, C_out, C, K = weight.shape[:4]
+        stride, padding, dilation = (self.settings[name][0] for name in ("stride", "padding", "dilation"))
+        frames = x.permute(0, 2, 3, 1) if x.ndim > 3 else x.permute(0, 2, 1).unsqueeze(2)  # (R·N, T, V, C)
+        frames = functional.pad(frames, (0, 0, 0, 0, padding, padding))
+        seen = frames.unfold(1, (K - 1) * dilation + 1, stride)[..., ::dilation]  # (R·N, T', V, C, K)
+        rows = seen.transpose(3, 4).reshape(R, -1, K * C)
+        maps = weight.flatten(3).permute(0, 3, 2, 1).reshape(R, K * C, C_out)
+        y = torch.bmm(rows, maps) if self.bias is None else torch.baddbmm(self.bias.unsqueeze(1), rows, maps)
+        return y.view(len(x), -1, *x.shape[3:], C_out).movedim(-1, 1)
 
 
 class _Normalise(torch.autograd.Function):

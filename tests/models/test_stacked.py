@@ -8,7 +8,7 @@ from torch import nn
 
 from seizurelit.cohort.skeleton import built_in
 from seizurelit.models import Agcn, Tcn
-from seizurelit.models.stacked import _drawn_by_kernel, _Normalise, stack
+from seizurelit.models.stacked import StackedConvolution, _drawn_by_kernel, _Normalise, stack
 
 R, N = 3, 4
 COUNTS = (4, 3, 0)
@@ -29,7 +29,11 @@ def make(name: str) -> nn.Module:
 @pytest.mark.parametrize("name", ["agcn", "gcn", "tcn"])
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize("padded", [False, True])
-def test_logits_gradients_and_statistics_are_those_of_each_network(name: str, mode: str, padded: bool):
+@pytest.mark.parametrize("convolution", ["grouped", "unfolded"])
+def test_logits_gradients_and_statistics_are_those_of_each_network(
+    name: str, mode: str, padded: bool, convolution: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(StackedConvolution, "grouped", getattr(StackedConvolution, convolution))  # as on a GPU
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(1)
     networks = [make(name).train(mode == "train") for _ in range(R)]
