@@ -13,7 +13,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bench.machine import machine
 from seizurelit.cache.store import Cache
 from seizurelit.cli import PRESETS
-from seizurelit.cohort.plan import loso_plan
+from seizurelit.cohort.plan import Fold, loso_plan
 from seizurelit.config import Training, with_overrides
 from seizurelit.data.fold import FoldDataModule
-from seizurelit.data.store import load_store
+from seizurelit.data.store import SeizureStore, load_store
 from seizurelit.synthetic.options import StandIn
 from seizurelit.synthetic.write import synthesize
 from seizurelit.training.fit import fit
@@ -39,16 +39,25 @@ MODELS = ("agcn", "tcn")
 RATIOS = {"stacked/one": ("stacked", "one"), "each/one": ("each", "one"), "each/stacked": ("each", "stacked")}
 
 
-def ways(model: str, folds: list[FoldDataModule], training: Training, device: str) -> dict[str, Callable[[], object]]:
-    """One fold alone, all folds one after the other, all folds stacked."""
+def ways(
+    model: str, store: SeizureStore, folds: Sequence[Fold], training: Training, device: str
+) -> dict[str, Callable[[], object]]:
+    """One fold alone, all folds one after the other, all folds stacked; each makes its data anew from the store, as a job does.
 
-    def alone(fold: FoldDataModule, seed: int) -> object:
-        return fit(model, fold, training, seed=seed, device=device, history=None)
+    (A fitting leaves its fold's store on its device: folds that had been fitted alone before would no longer share one.)
+    """
 
+    def data(seed: int) -> FoldDataModule:
+        return FoldDataModule(store, folds[seed], training, seed=seed)
+
+    def alone(seed: int) -> object:
+        return fit(model, data(seed), training, seed=seed, device=device, history=None)
+
+    seeds = range(len(folds))
     return {
-        "one": lambda: alone(folds[0], 0),
-        "each": lambda: [alone(fold, seed) for seed, fold in enumerate(folds)],
-        "stacked": lambda: fit_stacked(model, folds, training, seeds=range(len(folds)), device=device),
+        "one": lambda: alone(0),
+        "each": lambda: [alone(seed) for seed in seeds],
+        "stacked": lambda: fit_stacked(model, [data(seed) for seed in seeds], training, seeds=seeds, device=device),
     }
 
 
@@ -66,17 +75,18 @@ class _Operators(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def operators(model: str, plan: list[FoldDataModule], training: Training) -> dict[str, float]:
+def operators(model: str, store: SeizureStore, folds: Sequence[Fold], training: Training) -> dict[str, float]:
     """Operators a step of one fold alone and of all stacked, on a CPU: those of three epochs less those of one."""
     counts: dict[str, list[int]] = {"one": [], "stacked": []}
     for epochs in (1, 3):
         longer = with_overrides(training, {"optimiser.epochs": epochs})
-        works = ways(model, plan, longer, "cpu")
+        works = ways(model, store, folds, longer, "cpu")
         for name, found in counts.items():
             with _Operators() as counted:
                 works[name]()
             found.append(counted.count)
-    steps = {"one": plan[0].steps_per_epoch, "stacked": max(fold.steps_per_epoch for fold in plan)}
+    per_epoch = [FoldDataModule(store, fold, training, seed=0).steps_per_epoch for fold in folds]
+    steps = {"one": per_epoch[0], "stacked": max(per_epoch)}
     return {name: (found[1] - found[0]) / (2 * steps[name]) for name, found in counts.items()}
 
 
@@ -134,12 +144,9 @@ def main() -> None:
         plan = loso_plan(cohort, sign)
         for model in MODELS:
             store = load_store(cache, cohort, sign, "pose", keypoints=model == "agcn", appearance=model == "tcn")
-            folds = [
-                FoldDataModule(store, fold, training, seed=seed)
-                for seed, fold in enumerate(plan.folds[: options.folds])
-            ]
-            row = measure(ways(model, folds, training, device), options.rounds)
-            count = operators(model, folds, training)
+            folds = plan.folds[: options.folds]
+            row = measure(ways(model, store, folds, training, device), options.rounds)
+            count = operators(model, store, folds, training)
             rows.append({"model": model, **row, "operators": count})
             cells = [f"{row[name]:.2f}" for name in ("one", "each", "stacked")]
             spans = [row[name] for name in RATIOS]
