@@ -44,7 +44,7 @@ def ways(
 ) -> dict[str, Callable[[], object]]:
     """One fold alone, all folds one after the other, all folds stacked; each makes its data anew from the store, as a job does.
 
-    (A fitting leaves its fold's store on its device: folds that had been fitted alone before would no longer share one.)
+    A fitting leaves its fold's store on its device: folds that had been fitted alone before would no longer share one.
     """
 
     def data(seed: int) -> FoldDataModule:

@@ -5,8 +5,9 @@ first replica, then those of the second, and so on: (R·N, …). What differs be
 weights, running statistics, and the random numbers of dropout, which come from a generator for each. A window whose frames are all
 padding takes no part in anything, so that replicas may have different numbers of windows.
 
-Maps become batched matrix products, and so do convolutions on a GPU, over unfolded frames: of 19 small AGCNs that takes a third of
-the grouped convolution's time there. On a CPU it takes two to four times as long as the grouped one.
+Maps become batched matrix products, convolutions grouped ones; small ones on a GPU are batched products over unfolded frames, with
+which a step of 19 small AGCNs takes a third of the time there. On a CPU, and in float32 at the ten-block's size, these take two to
+four times as long as grouped ones.
 """
 
 from __future__ import annotations
